@@ -1,0 +1,63 @@
+"""Every attribute and span name that we write. The GenAI conventions are in development: rename here, nowhere else.
+
+Sources: OpenTelemetry GenAI semantic conventions, OpenInference semantic conventions (read by Phoenix and by AgentOS).
+"""
+
+from typing import Final
+
+# OpenTelemetry GenAI
+OPERATION_NAME: Final = "gen_ai.operation.name"
+AGENT_ID: Final = "gen_ai.agent.id"
+AGENT_NAME: Final = "gen_ai.agent.name"
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+TOKEN_TYPE: Final = "gen_ai.token.type"
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+ERROR_TYPE: Final = "error.type"
+
+# values of gen_ai.operation.name
+INVOKE_AGENT: Final = "invoke_agent"
+INVOKE_WORKFLOW: Final = "invoke_workflow"
+CHAT: Final = "chat"
+EXECUTE_TOOL: Final = "execute_tool"
+
+# OpenInference
+SPAN_KIND: Final = "openinference.span.kind"  # AGENT, CHAIN, LLM, TOOL
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
+INPUT_VALUE: Final = "input.value"
+INPUT_MIME_TYPE: Final = "input.mime_type"
+OUTPUT_VALUE: Final = "output.value"
+OUTPUT_MIME_TYPE: Final = "output.mime_type"
+LLM_MODEL_NAME: Final = "llm.model_name"
+LLM_PROVIDER: Final = "llm.provider"
+LLM_INPUT_MESSAGES: Final = "llm.input_messages"
+LLM_OUTPUT_MESSAGES: Final = "llm.output_messages"
+LLM_PROMPT_TOKENS: Final = "llm.token_count.prompt"
+LLM_COMPLETION_TOKENS: Final = "llm.token_count.completion"
+LLM_TOTAL_TOKENS: Final = "llm.token_count.total"
+OPENINFERENCE_TOOL_NAME: Final = "tool.name"
+TOOL_PARAMETERS: Final = "tool.parameters"
+PROJECT_NAME: Final = "openinference.project.name"  # a resource attribute; Phoenix sorts spans by it
+
+# ours
+RUN_ID: Final = "agno.run.id"
+RUN_KIND: Final = "agno.run.kind"  # agent, team, workflow
+RUN_STATUS: Final = "agno.run.status"  # completed, error, cancelled, paused
+RUN_ATTEMPT: Final = "agno.run.attempt"
+DELIVERY_ID: Final = "agno.delivery.id"
+DELIVERY_SOURCE: Final = "agno.delivery.source"
+DEDUP_DECISION: Final = "agno.dedup.decision"
+QUEUE_WAIT: Final = "agno.queue.wait"  # seconds
+
+# The key in a ticket's run metadata under which the webhook's context travels to the run:
+# {"traceparent", "tracestate", "delivery_id", "source", "accepted_at" (Unix seconds), "attempt"}
+TICKET_CONTEXT: Final = "telemetry"
