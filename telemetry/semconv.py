@@ -46,6 +46,8 @@ LLM_COMPLETION_TOKENS: Final = "llm.token_count.completion"
 LLM_TOTAL_TOKENS: Final = "llm.token_count.total"
 OPENINFERENCE_TOOL_NAME: Final = "tool.name"
 TOOL_PARAMETERS: Final = "tool.parameters"
+TEXT: Final = "text/plain"
+JSON: Final = "application/json"
 PROJECT_NAME: Final = "openinference.project.name"  # a resource attribute; Phoenix sorts spans by it
 
 # ours
@@ -53,6 +55,7 @@ RUN_ID: Final = "agno.run.id"
 RUN_KIND: Final = "agno.run.kind"  # agent, team, workflow
 RUN_STATUS: Final = "agno.run.status"  # completed, error, cancelled, paused
 RUN_ATTEMPT: Final = "agno.run.attempt"
+PARENT_RUN_ID: Final = "agno.run.parent_id"  # a team member's or workflow step's run names the run that it is part of
 DELIVERY_ID: Final = "agno.delivery.id"
 DELIVERY_SOURCE: Final = "agno.delivery.source"
 DEDUP_DECISION: Final = "agno.dedup.decision"

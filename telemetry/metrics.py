@@ -1,0 +1,115 @@
+"""The instruments as verbs: callers say what happened and never see a meter."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+
+from telemetry import semconv
+from telemetry.catalogue import INSTRUMENTS
+
+Observe = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
+
+
+def views() -> list[View]:
+    """The buckets of the catalogue, as SDK views."""
+    return [
+        View(instrument_name=i.name, aggregation=ExplicitBucketHistogramAggregation(boundaries=i.buckets))
+        for i in INSTRUMENTS
+        if i.buckets
+    ]
+
+
+class Instruments:
+    """All instruments of the catalogue on one meter. With a no-op meter every verb is free. Safe to call from any thread."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._callbacks: dict[str, Observe] = {}
+        self._lock = threading.Lock()
+        self._instruments: dict[str, Any] = {}
+        for i in INSTRUMENTS:
+            if i.kind == "observable_gauge":
+                meter.create_observable_gauge(i.name, [self._observer(i.name)], unit=i.unit, description=i.help)
+            else:
+                create = getattr(meter, f"create_{i.kind}")
+                self._instruments[i.name] = create(i.name, unit=i.unit, description=i.help)
+
+    def observe(self, name: str, callback: Observe) -> None:
+        """Feeds the observable gauge `name`; the callback returns (value, attributes) pairs and runs at each collection."""
+        with self._lock:
+            self._callbacks[name] = callback
+
+    def webhook_answered(self, agent_id: str, source: str, outcome: str, seconds: float) -> None:
+        self._add("agno.webhook.requests", 1, {"agent_id": agent_id, "source": source, "outcome": outcome})
+        self._record("agno.webhook.duration", seconds, {"agent_id": agent_id, "outcome": outcome})
+
+    def dedup_decided(self, source: str, decision: str) -> None:
+        self._add("agno.dedup.decisions", 1, {"source": source, "decision": decision})
+
+    def ticket_waited(self, agent_id: str, seconds: float) -> None:
+        self._record("agno.queue.wait", seconds, {"agent_id": agent_id})
+
+    def agents_reloaded(self, outcome: str) -> None:
+        self._add("agno.agents.reloads", 1, {"outcome": outcome})
+
+    def run_started(self, agent_id: str, kind: str) -> None:
+        self._add("agno.agent.in_progress", 1, {"agent_id": agent_id, "kind": kind})
+
+    def run_finished(
+        self, agent_id: str, agent_name: str, kind: str, status: str, seconds: float, error_type: str | None
+    ) -> None:
+        self._add("agno.agent.in_progress", -1, {"agent_id": agent_id, "kind": kind})
+        attributes = {"agent_id": agent_id, "kind": kind, "status": status}
+        self._add("agno.agent.runs", 1, attributes)
+        self._record("agno.agent.duration", seconds, attributes)
+        workflow = kind == "workflow"
+        operation = semconv.INVOKE_WORKFLOW if workflow else semconv.INVOKE_AGENT
+        name = "gen_ai.workflow.duration" if workflow else "gen_ai.invoke_agent.duration"
+        self._record(name, seconds, _with_error({semconv.OPERATION_NAME: operation, semconv.AGENT_NAME: agent_name}, error_type))
+
+    def tool_finished(self, tool: str, seconds: float, error_type: str | None) -> None:
+        attributes = {semconv.OPERATION_NAME: semconv.EXECUTE_TOOL, semconv.TOOL_NAME: tool}
+        self._record("gen_ai.execute_tool.duration", seconds, _with_error(attributes, error_type))
+
+    def model_called(
+        self,
+        provider: str,
+        model: str,
+        seconds: float,
+        first_chunk: float | None,
+        tokens: Mapping[str, int],
+        error_type: str | None,
+    ) -> None:
+        """`tokens` by gen_ai.token.type (input, output); `first_chunk` in seconds, None when the call was not streamed."""
+        attributes = {
+            semconv.OPERATION_NAME: semconv.CHAT,
+            semconv.PROVIDER_NAME: provider,
+            semconv.REQUEST_MODEL: model,
+        }
+        self._record("gen_ai.client.operation.duration", seconds, _with_error(attributes, error_type))
+        if first_chunk is not None:
+            self._record("gen_ai.client.operation.time_to_first_chunk", first_chunk, attributes)
+        for token_type, count in tokens.items():
+            self._record("gen_ai.client.token.usage", count, {**attributes, semconv.TOKEN_TYPE: token_type})
+
+    def spans_handled(self, destination: str, outcome: str, count: int) -> None:
+        self._add("agno.telemetry.spans", count, {"destination": destination, "outcome": outcome})
+
+    def _add(self, name: str, amount: int, attributes: Mapping[str, str]) -> None:
+        self._instruments[name].add(amount, attributes)
+
+    def _record(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        self._instruments[name].record(value, attributes)
+
+    def _observer(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            callback = self._callbacks.get(name)
+            return [Observation(value, dict(attributes)) for value, attributes in callback()] if callback else []
+
+        return observe
+
+
+def _with_error(attributes: dict[str, str], error_type: str | None) -> dict[str, str]:
+    return {**attributes, semconv.ERROR_TYPE: error_type} if error_type else attributes
