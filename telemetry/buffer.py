@@ -36,7 +36,11 @@ class Buffer(Generic[T]):
     """
 
     def __init__(
-        self, name: str, send: Callable[[Sequence[T]], None], limits: Limits, count: Callable[[Outcome, int], None]
+        self,
+        name: str,
+        send: Callable[[Sequence[T]], None],
+        limits: Limits,
+        count: Callable[[Outcome, int], None],
     ) -> None:
         self.name = name
         self.last_error: str | None = None
@@ -113,8 +117,8 @@ class Buffer(Generic[T]):
         while not self._out_of_time():
             try:
                 self._send(batch)
-            except Rejected as error:
-                self.last_error = str(error)
+            except (Rejected, ValueError, TypeError) as error:  # ValueError, TypeError: it cannot even be encoded
+                self.last_error = f"{type(error).__name__}: {error}"
                 self._deliver_halves(batch)
                 return
             except Exception as error:  # whatever a driver raises: the destination is away, the batch waits

@@ -1,6 +1,7 @@
 """Model calls and tool calls, as spans below the run that makes them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +72,7 @@ class ModelCall(Call):
     parts: list[str] = field(default_factory=list)
     tool_calls: list[Any] = field(default_factory=list)
     usage: Any = None
-    parse_tool_calls: Any = None
+    join_tool_calls: Callable[[list[Any]], list[Any]] = list  # providers stream a tool call in fragments
 
     def chunk(self, item: Any) -> None:
         if self.first_chunk is None:
@@ -83,8 +84,12 @@ class ModelCall(Call):
 
     def end(self, result: Any, error: BaseException | None) -> None:
         seconds = time.perf_counter() - self.started
-        usage = encode.first(getattr(result, "response_usage", None), self.usage, getattr(self.assistant, "metrics", None))
+        usage = encode.first(
+            getattr(result, "response_usage", None), self.usage, getattr(self.assistant, "metrics", None)
+        )
         answer = result if result is not None else self
+        if answer is self and self.tool_calls:
+            self.tool_calls = self.join_tool_calls(self.tool_calls)
         self.span.set_attributes(encode.messages(semconv.LLM_OUTPUT_MESSAGES, [answer]))
         self.span.set_attributes(encode.usage(usage))
         if self.first_chunk is not None:
@@ -133,6 +138,7 @@ def model_recorder(tracer: Tracer, instruments: Instruments) -> Begin:
             model=model_id,
             provider=provider,
             assistant=given.get("assistant_message"),
+            join_tool_calls=model.parse_tool_calls,
         )
 
     return begin

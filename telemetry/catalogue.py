@@ -28,7 +28,11 @@ class Instrument:
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument(
-        "agno.webhook.requests", "counter", "{request}", "Webhook requests answered.", ("agent_id", "source", "outcome")
+        "agno.webhook.requests",
+        "counter",
+        "{request}",
+        "Webhook requests answered.",
+        ("agent_id", "source", "outcome"),
     ),
     Instrument(
         "agno.webhook.duration",
@@ -38,20 +42,38 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         ("agent_id", "outcome"),
         REQUEST_SECONDS,
     ),
-    Instrument("agno.dedup.decisions", "counter", "{decision}", "Deliveries checked for duplicates.", ("source", "decision")),
+    Instrument(
+        "agno.dedup.decisions",
+        "counter",
+        "{decision}",
+        "Deliveries checked for duplicates.",
+        ("source", "decision"),
+    ),
     Instrument("agno.queue.depth", "observable_gauge", "{ticket}", "Tickets in the queue.", ("queue", "state")),
     Instrument(
-        "agno.queue.wait", "histogram", "s", "Time from acceptance to the first claim.", ("agent_id",), WAIT_SECONDS
+        "agno.queue.wait",
+        "histogram",
+        "s",
+        "Time from acceptance to the first claim.",
+        ("agent_id",),
+        WAIT_SECONDS,
     ),
     Instrument("agno.queue.oldest.age", "observable_gauge", "s", "Age of the oldest ticket that waits.", ("queue",)),
     Instrument("agno.agent.runs", "counter", "{run}", "Runs finished.", ("agent_id", "kind", "status")),
     Instrument(
-        "agno.agent.duration", "histogram", "s", "Duration of a run.", ("agent_id", "kind", "status"), AGENT_SECONDS
+        "agno.agent.duration",
+        "histogram",
+        "s",
+        "Duration of a run.",
+        ("agent_id", "kind", "status"),
+        AGENT_SECONDS,
     ),
     Instrument("agno.agent.in_progress", "up_down_counter", "{run}", "Runs in progress.", ("agent_id", "kind")),
     Instrument("agno.agents.loaded", "observable_gauge", "{agent}", "Agents, teams and workflows served.", ("kind",)),
     Instrument("agno.agents.reloads", "counter", "{reload}", "Reloads of the agents.", ("outcome",)),
-    Instrument("agno.db.table.size", "observable_gauge", "By", "Size of a Postgres table with its indexes.", ("table",)),
+    Instrument(
+        "agno.db.table.size", "observable_gauge", "By", "Size of a Postgres table with its indexes.", ("table",)
+    ),
     Instrument("agno.db.table.rows", "observable_gauge", "{row}", "Approximate rows of a Postgres table.", ("table",)),
     Instrument("agno.approvals.pending", "observable_gauge", "{approval}", "Approvals that wait.", ("agent_id",)),
     Instrument(
@@ -63,10 +85,26 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         APPROVAL_SECONDS,
     ),
     Instrument(
-        "agno.telemetry.spans", "counter", "{span}", "Spans by destination and outcome.", ("destination", "outcome")
+        "agno.telemetry.spans",
+        "counter",
+        "{span}",
+        "Spans by destination and outcome.",
+        ("destination", "outcome"),
     ),
-    Instrument("agno.telemetry.queue.size", "observable_gauge", "{span}", "Spans that wait for a destination.", ("destination",)),
-    Instrument("agno.telemetry.missing", "observable_gauge", "{span}", "Spans that a destination lacks.", ("destination",)),
+    Instrument(
+        "agno.telemetry.queue.size",
+        "observable_gauge",
+        "{span}",
+        "Spans that wait for a destination.",
+        ("destination",),
+    ),
+    Instrument(
+        "agno.telemetry.missing",
+        "observable_gauge",
+        "{span}",
+        "Spans that a destination lacks.",
+        ("destination",),
+    ),
     Instrument(
         "gen_ai.invoke_agent.duration",
         "histogram",

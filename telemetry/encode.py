@@ -18,7 +18,7 @@ Attributes = dict[str, AttributeValue]
 def text(value: Any) -> str:
     """`value` as people would read it: strings as they are, all else as JSON."""
     if isinstance(value, str):
-        return value
+        return value.encode("utf-8", "replace").decode()  # a lone surrogate would make the whole batch unsendable
     if hasattr(value, "model_dump_json"):
         return str(value.model_dump_json())
     if is_dataclass(value) and not isinstance(value, type):

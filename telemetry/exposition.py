@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import Any
 
+from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
     InMemoryMetricReader,
@@ -10,7 +12,6 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
     Sum,
 )
-from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
@@ -21,7 +22,6 @@ from prometheus_client.metrics_core import (
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString
 
 # Prometheus names carry the unit; annotations such as {request} are not units.
 _UNITS = {"s": "seconds", "By": "bytes"}
@@ -79,7 +79,7 @@ def _values(point: NumberDataPoint | HistogramDataPoint, keys: list[str]) -> lis
     return [str(attributes.get(key, "")) for key in keys]
 
 
-def _buckets(point: HistogramDataPoint) -> list[tuple[str, float, Exemplar | None]]:
+def _buckets(point: HistogramDataPoint) -> Any:  # prometheus-client's stubs know no bucket without an exemplar
     bounds = [*point.explicit_bounds, float("inf")]
     exemplars: dict[int, Exemplar] = {}
     for e in point.exemplars:
@@ -88,4 +88,10 @@ def _buckets(point: HistogramDataPoint) -> list[tuple[str, float, Exemplar | Non
             labels = {"trace_id": format(e.trace_id, "032x"), "span_id": format(e.span_id, "016x")}
             exemplars[bucket] = Exemplar(labels, e.value, e.time_unix_nano / 1e9)
     counts = accumulate(point.bucket_counts)
-    return [(floatToGoString(bound), count, exemplars.get(n)) for n, (bound, count) in enumerate(zip(bounds, counts, strict=True))]
+    return [
+        (_bound(bound), count, exemplars.get(n)) for n, (bound, count) in enumerate(zip(bounds, counts, strict=True))
+    ]
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == float("inf") else str(bound)

@@ -67,7 +67,11 @@ class Instruments:
         workflow = kind == "workflow"
         operation = semconv.INVOKE_WORKFLOW if workflow else semconv.INVOKE_AGENT
         name = "gen_ai.workflow.duration" if workflow else "gen_ai.invoke_agent.duration"
-        self._record(name, seconds, _with_error({semconv.OPERATION_NAME: operation, semconv.AGENT_NAME: agent_name}, error_type))
+        self._record(
+            name,
+            seconds,
+            _with_error({semconv.OPERATION_NAME: operation, semconv.AGENT_NAME: agent_name}, error_type),
+        )
 
     def tool_finished(self, tool: str, seconds: float, error_type: str | None) -> None:
         attributes = {semconv.OPERATION_NAME: semconv.EXECUTE_TOOL, semconv.TOOL_NAME: tool}

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import wrapt
 from opentelemetry import context
 
 log = logging.getLogger(__name__)
@@ -27,19 +28,15 @@ class Operation(Protocol):
 Begin = Callable[[Any, dict[str, Any]], Operation | None]  # (instance, arguments by name)
 
 
-def wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    """A wrapt wrapper for `function`. When `begin` fails or answers None the function runs unobserved."""
-    names = [p for p in inspect.signature(function).parameters if p != "self"]
+class Recording:
+    """Runs a function within the operation that `begin` makes of each call; unobserved when `begin` fails or says None."""
 
-    def start(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
-        try:
-            return begin(instance, {**dict(zip(names, args, strict=False)), **kwargs})
-        except Exception:
-            log.exception("an operation could not be recorded; it runs unrecorded")
-            return None
+    def __init__(self, function: Callable[..., Any], begin: Begin) -> None:
+        self._names = [p for p in inspect.signature(function).parameters if p != "self"]
+        self._begin = begin
 
-    def plain(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        operation = start(instance, args, kwargs)
+    def plain(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        operation = self._start(instance, args, kwargs)
         if operation is None:
             return wrapped(*args, **kwargs)
         with _running(operation):
@@ -51,8 +48,8 @@ def wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
             _end(operation, result, None)
             return result
 
-    async def coroutine(wrapped: Callable[..., Awaitable[Any]], instance: Any, args: Any, kwargs: Any) -> Any:
-        operation = start(instance, args, kwargs)
+    async def coroutine(self, wrapped: Callable[..., Awaitable[Any]], instance: Any, args: Any, kwargs: Any) -> Any:
+        operation = self._start(instance, args, kwargs)
         if operation is None:
             return await wrapped(*args, **kwargs)
         with _running(operation):
@@ -64,12 +61,12 @@ def wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
             _end(operation, result, None)
             return result
 
-    def generator(wrapped: Callable[..., Iterator[Any]], instance: Any, args: Any, kwargs: Any) -> Iterator[Any]:
-        operation = start(instance, args, kwargs)
-        if operation is None:
-            yield from wrapped(*args, **kwargs)
-            return
+    def generator(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Iterator[Any]:
         inner = wrapped(*args, **kwargs)
+        operation = self._start(instance, args, kwargs)
+        if operation is None:
+            yield from inner
+            return
         error: BaseException | None = None
         try:
             while True:
@@ -86,19 +83,19 @@ def wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
         finally:
             with _running(operation):
                 try:
-                    inner.close()  # type: ignore[attr-defined]  # agno's are generators
+                    inner.close()
                 finally:
                     _end(operation, None, error)
 
     async def async_generator(
-        wrapped: Callable[..., AsyncIterator[Any]], instance: Any, args: Any, kwargs: Any
+        self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
     ) -> AsyncIterator[Any]:
-        operation = start(instance, args, kwargs)
+        inner = wrapped(*args, **kwargs)
+        operation = self._start(instance, args, kwargs)
         if operation is None:
-            async for item in wrapped(*args, **kwargs):
+            async for item in inner:
                 yield item
             return
-        inner = wrapped(*args, **kwargs)
         error: BaseException | None = None
         try:
             while True:
@@ -115,15 +112,30 @@ def wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
         finally:
             with _running(operation):
                 try:
-                    await inner.aclose()  # type: ignore[attr-defined]  # agno's are async generators
+                    await inner.aclose()
                 finally:
                     _end(operation, None, error)
 
+    def _start(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
+        try:
+            return self._begin(instance, {**dict(zip(self._names, args, strict=False)), **kwargs})
+        except Exception:
+            log.exception("an operation could not be recorded; it runs unrecorded")
+            return None
+
+
+def record(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    """`function`, observed."""
+    recording = Recording(function, begin)
+    wrapper: Callable[..., Any] = recording.plain
     if inspect.isasyncgenfunction(function):
-        return async_generator
-    if inspect.isgeneratorfunction(function):
-        return generator
-    return coroutine if inspect.iscoroutinefunction(function) else plain
+        wrapper = recording.async_generator
+    elif inspect.isgeneratorfunction(function):
+        wrapper = recording.generator
+    elif inspect.iscoroutinefunction(function):
+        wrapper = recording.coroutine
+    observed: Callable[..., Any] = wrapt.FunctionWrapper(function, wrapper)
+    return observed
 
 
 @contextmanager

@@ -9,12 +9,11 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import wrapt
 from opentelemetry.trace import Tracer
 
 from telemetry import calls, runs
 from telemetry.metrics import Instruments
-from telemetry.operation import Begin, wrapper
+from telemetry.operation import Begin, record
 
 _RUN_FUNCTIONS = (
     "_run",
@@ -36,7 +35,12 @@ _WORKFLOW_METHODS = (
     "_acontinue_execute",
     "_acontinue_execute_stream",
 )
-_MODEL_METHODS = ("_invoke_with_retry", "_ainvoke_with_retry", "_invoke_stream_with_retry", "_ainvoke_stream_with_retry")
+_MODEL_METHODS = (
+    "_invoke_with_retry",
+    "_ainvoke_with_retry",
+    "_invoke_stream_with_retry",
+    "_ainvoke_stream_with_retry",
+)
 _TOOL_METHODS = ("execute", "aexecute")
 
 _wrapped: list[tuple[Any, str, Any]] = []
@@ -57,7 +61,12 @@ def install(telemetry: Telemetry) -> None:
     try:
         for kind in ("agent", "team"):
             _wrap(f"agno.{kind}._run", "", _RUN_FUNCTIONS, runs.recorder(tracer, instruments, kind))
-        _wrap("agno.workflow.workflow", "Workflow", _WORKFLOW_METHODS, runs.recorder(tracer, instruments, "workflow"))
+        _wrap(
+            "agno.workflow.workflow",
+            "Workflow",
+            _WORKFLOW_METHODS,
+            runs.recorder(tracer, instruments, "workflow"),
+        )
         _wrap("agno.models.base", "Model", _MODEL_METHODS, calls.model_recorder(tracer, instruments))
         _wrap("agno.tools.function", "FunctionCall", _TOOL_METHODS, calls.tool_recorder(tracer, instruments))
     except BaseException:
@@ -80,5 +89,5 @@ def _wrap(module_name: str, class_name: str, names: tuple[str, ...], begin: Begi
         if original is None:
             where = f"{module_name}.{class_name}".rstrip(".")
             raise RuntimeError(f"agno has no {where}.{name} any more: this release of the recorder fits agno 3.1.10")
-        setattr(owner, name, wrapt.FunctionWrapper(original, wrapper(original, begin)))
+        setattr(owner, name, record(original, begin))
         _wrapped.append((owner, name, original))

@@ -106,9 +106,7 @@ class Run:
                 self.parent.error_type = error_type
         elif status != "cancelled":
             self.span.set_status(Status(StatusCode.OK))
-        self.instruments.run_finished(
-            self.component_id, self.component_name, self.kind, status, seconds, error_type
-        )
+        self.instruments.run_finished(self.component_id, self.component_name, self.kind, status, seconds, error_type)
         self.span.end()
 
     def _status(self, output: Any, error: BaseException | None) -> str:

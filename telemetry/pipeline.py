@@ -1,0 +1,216 @@
+"""Providers and destinations: where spans, metrics and logs go, and how they are flushed before the process ends."""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.trace import NoOpTracerProvider, Span
+
+from telemetry import logs, metrics, semconv
+from telemetry.buffer import Buffer, Limits
+from telemetry.exposition import Exposition
+from telemetry.postgres import PostgresSpans
+
+SCOPE = "agent-telemetry-stack"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """mode: "collector" (OTLP to `otlp_endpoint`), "direct" (to ClickHouse and Phoenix themselves) or "off"."""
+
+    service_name: str
+    environment: str
+    mode: Literal["collector", "direct", "off"]
+    otlp_endpoint: str = "http://127.0.0.1:4317"
+    database_url: str | None = None
+    clickhouse_url: str | None = None
+    phoenix_url: str | None = None
+    phoenix_api_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Destination:
+    """One place that spans go to: a buffer of its own, so that none waits for another."""
+
+    buffer: Buffer[ReadableSpan]
+    counts: dict[str, int]
+    close: Callable[[], None]
+
+
+class _Fanout(SpanProcessor):
+    def __init__(self, destinations: Sequence[Destination]) -> None:
+        self._buffers = [d.buffer for d in destinations]
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None: ...
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            for buffer in self._buffers:
+                buffer.put(span)
+
+
+class _BufferedLogs(LogRecordProcessor):
+    def __init__(self, buffer: Buffer[ReadableLogRecord], resource: Resource) -> None:
+        self._buffer = buffer
+        self._resource = resource
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self._buffer.put(
+            ReadableLogRecord(
+                log_record.log_record, log_record.resource or self._resource, log_record.instrumentation_scope
+            )
+        )
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._buffer.flush(timeout_millis / 1000)
+
+
+class Telemetry:
+    """What the runtime holds of this package. Made by `start`, ended by `shutdown`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
+        self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
+        self._destinations: list[Destination] = []
+        self._exposition: Exposition | None = None
+        self._stops: list[Callable[[float], None]] = []
+        if settings.mode != "off":
+            self._start(settings)
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """The body of /api/metrics and its content type, negotiated by the Accept header."""
+        if self._exposition is None:
+            return b"", "text/plain; charset=utf-8"
+        return self._exposition.render(accept)
+
+    def health(self) -> dict[str, Any]:
+        """Per destination: spans queued, exported, dropped, failed (since the start) and the last error, None when well."""
+        return {
+            d.buffer.name: {"queued": d.buffer.waiting(), **d.counts, "last_error": d.buffer.last_error}
+            for d in self._destinations
+        }
+
+    def flush(self, timeout: float) -> bool:
+        """Sends all spans that have ended. False when `timeout` (seconds) passed first."""
+        deadline = time.monotonic() + timeout
+        return all([d.buffer.flush(max(0.0, deadline - time.monotonic())) for d in self._destinations])
+
+    def shutdown(self, timeout: float) -> None:
+        """Flushes and stops everything within about `timeout` seconds; what is left then is dropped and counted."""
+        deadline = time.monotonic() + timeout
+        while self._stops:
+            self._stops.pop()(max(0.1, deadline - time.monotonic()))
+
+    def _start(self, settings: Settings) -> None:
+        from telemetry import destinations  # the exporters' imports are slow, and `off` needs none of them
+
+        resource = Resource.create(
+            {
+                "service.name": settings.service_name,
+                "service.instance.id": str(uuid.uuid4()),
+                "deployment.environment.name": settings.environment,
+                semconv.PROJECT_NAME: settings.service_name,
+            }
+        )
+        signals = destinations.choose(settings)
+
+        scraped = InMemoryMetricReader()
+        readers: list[MetricReader] = [scraped]
+        if signals.metrics is not None:
+            readers.append(PeriodicExportingMetricReader(signals.metrics, export_interval_millis=_interval()))
+        meters = MeterProvider(readers, resource, shutdown_on_exit=False, views=metrics.views())
+        self.instruments = metrics.Instruments(meters.get_meter(SCOPE))
+        self._exposition = Exposition(scraped)
+        self._stops.append(lambda seconds: meters.shutdown(timeout_millis=seconds * 1000))
+
+        spans = dict(signals.spans)
+        if settings.database_url:
+            postgres = PostgresSpans(settings.database_url)
+            spans["postgres"] = (postgres.send, postgres.close)
+        self._destinations = [self._destination(name, send, close) for name, (send, close) in spans.items()]
+        self.instruments.observe(
+            "agno.telemetry.queue.size",
+            lambda: [(d.buffer.waiting(), {"destination": d.buffer.name}) for d in self._destinations],
+        )
+        tracers = TracerProvider(
+            resource=resource,
+            shutdown_on_exit=False,
+            span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
+        )
+        tracers.add_span_processor(_Fanout(self._destinations))
+        trace.set_tracer_provider(tracers)  # so that the spans of users' libraries nest below ours
+        self.tracer = tracers.get_tracer(SCOPE)
+        self._start_logs(resource, *signals.logs)
+
+    def _destination(
+        self, name: str, send: Callable[[Sequence[ReadableSpan]], None], close: Callable[[], None]
+    ) -> Destination:
+        counts = {"exported": 0, "dropped": 0, "failed": 0}
+
+        def count(outcome: str, spans: int) -> None:
+            counts[outcome] += spans
+            self.instruments.spans_handled(name, outcome, spans)
+
+        buffer = Buffer(name, send, _limits("OTEL_BSP"), count)
+
+        def stop(seconds: float) -> None:
+            buffer.stop(seconds)
+            close()
+
+        self._stops.append(stop)
+        return Destination(buffer, counts, close)
+
+    def _start_logs(
+        self, resource: Resource, send: Callable[[Sequence[ReadableLogRecord]], None], close: Callable[[], None]
+    ) -> None:
+        buffer = Buffer("logs", send, _limits("OTEL_BLRP"), lambda outcome, records: None)
+        provider = LoggerProvider(resource, shutdown_on_exit=False)
+        provider.add_log_record_processor(_BufferedLogs(buffer, resource))
+        handler = logs.Handler(provider)
+        attached = logs.loggers()
+        for logger in attached:
+            logger.addHandler(handler)
+
+        def stop(seconds: float) -> None:
+            for logger in attached:
+                logger.removeHandler(handler)
+            buffer.stop(seconds)
+            close()
+
+        self._stops.append(stop)
+
+
+def start(settings: Settings) -> Telemetry:
+    """Starts threads and connections. Call it in the lifespan, never at import, and `shutdown` when it ends."""
+    return Telemetry(settings)
+
+
+def _limits(prefix: str) -> Limits:
+    """The SDK's own variables, with defaults that lose less: OTEL_BSP_MAX_QUEUE_SIZE, ... (milliseconds for the delay)."""
+    default = Limits()
+    return Limits(
+        queue=int(os.environ.get(f"{prefix}_MAX_QUEUE_SIZE", default.queue)),
+        batch=int(os.environ.get(f"{prefix}_MAX_EXPORT_BATCH_SIZE", default.batch)),
+        delay=float(os.environ.get(f"{prefix}_SCHEDULE_DELAY", default.delay * 1000)) / 1000,
+    )
+
+
+def _interval() -> float:
+    return float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", 30_000))
+
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
