@@ -33,6 +33,7 @@ CONFIG = """\
   <http_port>{http_port}</http_port>
   <tcp_port>{tcp_port}</tcp_port>
   <users_config>users.xml</users_config>
+  <timezone>UTC</timezone>
   <logger><level>warning</level></logger>
 
   <max_server_memory_usage>{memory}</max_server_memory_usage>
@@ -72,6 +73,10 @@ USERS = """\
 <clickhouse>
   <profiles>
     <default/>
+    <writer>
+      <!-- One span with a wrong clock must not have its whole batch refused, again and again. -->
+      <throw_on_max_partitions_per_insert_block>0</throw_on_max_partitions_per_insert_block>
+    </writer>
     <launcher>
       <!-- The server's own session is the user `default`, without a password, and the only one it may have. -->
       <max_sessions_for_user>1</max_sessions_for_user>
@@ -109,7 +114,7 @@ USERS = """\
     <otel>
       <password_sha256_hex>{otel}</password_sha256_hex>
       <networks><ip>127.0.0.1</ip></networks>
-      <profile>default</profile><quota>default</quota>
+      <profile>writer</profile><quota>default</quota>
       <grants>
         <query>GRANT SELECT, INSERT, ALTER, CREATE, DROP, TRUNCATE, OPTIMIZE, SHOW ON otel*.*</query>
         <query>GRANT SELECT ON system.*</query>

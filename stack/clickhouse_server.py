@@ -1,8 +1,8 @@
 """The ClickHouse server out of the chdb-core wheel: `python -m stack.clickhouse_server DIR`.
 
 DIR holds config.xml and users.xml (stack.clickhouse.prepare writes them) and gets the data. The engine in the
-wheel is a whole ClickHouse, and since 2026 its `SYSTEM START LISTEN` opens the HTTP and native ports; chDB's public
-API does not pass that statement on, its private `_chdb.query` does. Hence the pinned wheel and the checks below.
+wheel is a whole ClickHouse, and since 2026 its `SYSTEM START LISTEN` opens the HTTP and native ports. chDB's
+public API does not pass that statement on, its private `_chdb.query` does: hence the pinned wheel and the checks.
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 the server failed, 2 it could not start as asked (usage, ports,
 lock), 3 the wheel has no server that we know how to start.
@@ -149,7 +149,7 @@ def require_free(port: int) -> None:
 
 
 def find_entry_point(version: str) -> Callable[..., Any]:
-    """chDB's private query function. Importing chdb opens an engine that reads ./config.xml, hence the chdir."""
+    """chDB's private query function. Importing chdb opens an engine that reads ./config.xml: hence chdir."""
     os.chdir("/")
     try:
         from chdb import _chdb

@@ -1,0 +1,1 @@
+"""ClickHouse: our schema, its migrations, and the writer that needs no collector."""

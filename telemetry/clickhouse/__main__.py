@@ -1,0 +1,34 @@
+"""`python -m telemetry.clickhouse migrate`: brings the database of CLICKHOUSE_URL to our schema."""
+
+import argparse
+import os
+import sys
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from telemetry.clickhouse.migrate import RETENTION_DAYS, MigrationError, migrate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m telemetry.clickhouse", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("migrate", help="create the database and its tables, or bring them up to date")
+    command.add_argument(
+        "--retention-days",
+        type=int,
+        default=os.environ.get("CLICKHOUSE_RETENTION_DAYS", str(RETENTION_DAYS)),
+        help="days that spans, metrics and logs are kept (CLICKHOUSE_RETENTION_DAYS, default %(default)s)",
+    )
+    arguments = parser.parse_args()
+    url = os.environ.get("CLICKHOUSE_URL")
+    if not url:
+        parser.error("CLICKHOUSE_URL is not set (http://user:password@host:8123/database)")
+    try:
+        applied = migrate(url, retention_days=arguments.retention_days)
+    except (MigrationError, ValueError, ClickHouseError) as error:
+        sys.exit(f"ClickHouse migration failed: {error}")
+    print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
+
+
+if __name__ == "__main__":
+    main()
