@@ -1,4 +1,4 @@
-"""A bounded queue in front of one destination: never blocks a run, retries for as long as it takes, counts what it loses."""
+"""A bounded queue before one destination: never blocks a run, retries as long as it takes, counts what it loses."""
 
 import random
 import threading

@@ -76,10 +76,9 @@ class CollectorSpans(OTLPSpanExporter):
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Raises grpc.RpcError when the batch should be sent again, Rejected when it never will be taken."""
-        if self._client is None:
-            raise RuntimeError("the exporter is shut down")
+        client: Any = self._client
         try:
-            self._client.Export(request=encode_spans(spans), metadata=self._headers, timeout=self._timeout)
+            client.Export(request=encode_spans(spans), metadata=self._headers, timeout=self._timeout)
         except grpc.RpcError as error:
             if _is_retryable(error):
                 raise
@@ -131,15 +130,14 @@ def _logs(exporter: OTLPLogExporter) -> SendLogs:
     return send
 
 
-def _code(error: grpc.RpcError) -> grpc.StatusCode:
-    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+def _code(error: Any) -> grpc.StatusCode:
+    """Of an RpcError, which in grpcio is also a Call (the stubs do not know)."""
+    code: grpc.StatusCode = error.code()
+    return code
 
 
-def _is_retryable(error: grpc.RpcError) -> bool:
-    if (
-        _code(error) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    ):  # a full collector says when to come back, a too large message does not
-        return isinstance(error, grpc.Call) and any(
-            key == "grpc-retry-pushback-ms" or "retryinfo" in key for key, _ in error.trailing_metadata() or ()
-        )
+def _is_retryable(error: Any) -> bool:
+    if _code(error) is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        # a full collector says when to come back; a batch over its size limit gets no such hint
+        return any("retryinfo" in key or "pushback" in key for key, _ in error.trailing_metadata() or ())
     return _code(error) in _RETRYABLE

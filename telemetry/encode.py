@@ -35,7 +35,7 @@ def content(prefix: str, value: Any) -> Attributes:
 
 
 def messages(key: str, conversation: Iterable[Any]) -> Attributes:
-    """OpenInference's flattened messages: `{key}.0.message.role`, ... for agno Messages or anything shaped like them."""
+    """OpenInference's flattened messages: `{key}.0.message.role`, ... for agno Messages or their like."""
     attributes: Attributes = {}
     for n, message in enumerate(conversation):
         prefix = f"{key}.{n}.message"

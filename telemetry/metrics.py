@@ -23,7 +23,7 @@ def views() -> list[View]:
 
 
 class Instruments:
-    """All instruments of the catalogue on one meter. With a no-op meter every verb is free. Safe to call from any thread."""
+    """All instruments of the catalogue on one meter. With a no-op meter every verb is free. Thread-safe."""
 
     def __init__(self, meter: Meter) -> None:
         self._callbacks: dict[str, Observe] = {}
@@ -37,7 +37,7 @@ class Instruments:
                 self._instruments[i.name] = create(i.name, unit=i.unit, description=i.help)
 
     def observe(self, name: str, callback: Observe) -> None:
-        """Feeds the observable gauge `name`; the callback returns (value, attributes) pairs and runs at each collection."""
+        """Feeds the observable gauge `name`: at each collection the callback returns (value, attributes) pairs."""
         with self._lock:
             self._callbacks[name] = callback
 
@@ -86,7 +86,7 @@ class Instruments:
         tokens: Mapping[str, int],
         error_type: str | None,
     ) -> None:
-        """`tokens` by gen_ai.token.type (input, output); `first_chunk` in seconds, None when the call was not streamed."""
+        """`tokens` by gen_ai.token.type (input, output); `first_chunk` in seconds, None when not streamed."""
         attributes = {
             semconv.OPERATION_NAME: semconv.CHAT,
             semconv.PROVIDER_NAME: provider,

@@ -29,7 +29,7 @@ Begin = Callable[[Any, dict[str, Any]], Operation | None]  # (instance, argument
 
 
 class Recording:
-    """Runs a function within the operation that `begin` makes of each call; unobserved when `begin` fails or says None."""
+    """Runs a function within the operation that `begin` makes of each call; unobserved if `begin` fails."""
 
     def __init__(self, function: Callable[..., Any], begin: Begin) -> None:
         self._names = [p for p in inspect.signature(function).parameters if p != "self"]

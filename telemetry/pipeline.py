@@ -98,7 +98,7 @@ class Telemetry:
         return self._exposition.render(accept)
 
     def health(self) -> dict[str, Any]:
-        """Per destination: spans queued, exported, dropped, failed (since the start) and the last error, None when well."""
+        """Per destination: spans queued, exported, dropped, failed since the start, and the last error (None: well)."""
         return {
             d.buffer.name: {"queued": d.buffer.waiting(), **d.counts, "last_error": d.buffer.last_error}
             for d in self._destinations
@@ -200,7 +200,7 @@ def start(settings: Settings) -> Telemetry:
 
 
 def _limits(prefix: str) -> Limits:
-    """The SDK's own variables, with defaults that lose less: OTEL_BSP_MAX_QUEUE_SIZE, ... (milliseconds for the delay)."""
+    """The SDK's own variables, with defaults that lose less: OTEL_BSP_MAX_QUEUE_SIZE, ... (delay in ms)."""
     default = Limits()
     return Limits(
         queue=int(os.environ.get(f"{prefix}_MAX_QUEUE_SIZE", default.queue)),

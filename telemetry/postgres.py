@@ -53,7 +53,7 @@ class PostgresSpans:
         self._connection: psycopg.Connection[Any] | None = None
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
-        """One transaction. Raises psycopg.Error when it was not committed (sending again changes nothing), or Rejected."""
+        """One transaction. Raises psycopg.Error when not committed (sending again changes nothing), or Rejected."""
         now = datetime.now(UTC).isoformat()
         traces = [(*row, now) for row in _trace_rows(spans)]
         columns = [list(column) for column in zip(*((*_span_row(span), now) for span in spans), strict=True)]
@@ -77,7 +77,7 @@ class PostgresSpans:
 
 
 def _trace_rows(spans: Sequence[ReadableSpan]) -> list[tuple[Any, ...]]:
-    """One row per trace, described by its latest top run if the batch has one; sorted, so that writers never deadlock."""
+    """One row per trace, described by its latest top run if there is one; sorted, so that writers never deadlock."""
     best: dict[str, ReadableSpan] = {}
     for span in spans:
         trace_id = format(_context(span).trace_id, "032x")
