@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from stack import ports
 from stack.errors import StackError
 from stack.ports import DEFAULTS
 from stack.settings import Settings
@@ -115,6 +116,10 @@ class Home:
     @property
     def collector_metrics_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['collector_metrics']}/metrics"
+
+    def choose_ports(self) -> None:
+        """Only while nothing runs. Raises StackError when a port that the user set is busy."""
+        self.state.ports = ports.choose(self.settings, self.state.ports)
 
     def save(self) -> None:
         write(self.path / "state.json", asdict(self.state))

@@ -1,0 +1,34 @@
+"""Arize Phoenix, as a process of its own (its licence is the Elastic License 2.0)."""
+
+import sys
+
+import httpx
+
+from stack.home import Home
+from stack.process import Command, clean_environment
+
+LOGIN = "admin@localhost"  # the account that Phoenix makes
+
+
+def command(home: Home) -> Command:
+    """PHOENIX_ADMIN_SECRET is a bearer token for OTLP and REST that needs no login first."""
+    directory = home.path / "phoenix"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    environment = clean_environment(
+        PHOENIX_WORKING_DIR=str(directory),
+        PHOENIX_HOST="127.0.0.1",
+        PHOENIX_PORT=str(home.ports["phoenix"]),
+        PHOENIX_GRPC_PORT=str(home.ports["phoenix_grpc"]),  # binds all interfaces whatever PHOENIX_HOST says
+        PHOENIX_ENABLE_AUTH="true",
+        PHOENIX_SECRET=home.secrets.phoenix_secret,
+        PHOENIX_ADMIN_SECRET=home.secrets.phoenix_api_key,
+        PHOENIX_DEFAULT_ADMIN_INITIAL_PASSWORD=home.secrets.phoenix_password,
+        PHOENIX_DISABLE_AGENT_ASSISTANT="true",
+        PHOENIX_TELEMETRY_ENABLED="false",
+        PHOENIX_ALLOW_EXTERNAL_RESOURCES="false",
+    )
+    return Command([sys.executable, "-m", "phoenix.server.main", "serve"], environment)
+
+
+def check(home: Home) -> None:
+    httpx.get(f"{home.phoenix_url}/healthz", timeout=2, trust_env=False).raise_for_status()

@@ -1,0 +1,143 @@
+"""The services of the stack, in the order in which they start; they stop in the reverse order."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from stack import clickhouse, collector, phoenix, postgres
+from stack.home import Home
+from stack.process import PROJECT, Command, clean_environment
+
+
+@dataclass(frozen=True)
+class Service:
+    """`check` raises while the service is not healthy. Seconds: `ready` is how long `up` waits for it."""
+
+    name: str
+    title: str
+    command: Callable[[Home], Command]
+    check: Callable[[Home], None]
+    url: Callable[[Home], str]
+    ready: float
+    stop_signal: str = "TERM"
+    stop_seconds: int = 20
+    orphan_signal: str = "KILL"  # sent by the kernel when supervisord is gone
+
+
+def _clickhouse(home: Home) -> Command:
+    directory = home.path / "clickhouse"
+    clickhouse.prepare(
+        directory,
+        http_port=home.ports["clickhouse_http"],
+        tcp_port=home.ports["clickhouse_tcp"],
+        otel_password=home.secrets.clickhouse,
+        readonly_password=home.secrets.clickhouse_readonly,
+    )
+    return Command(clickhouse.command(directory), clean_environment())
+
+
+def _clickhouse_check(home: Home) -> None:
+    port = home.ports["clickhouse_http"]
+    httpx.get(f"http://127.0.0.1:{port}/ping", timeout=2, trust_env=False).raise_for_status()
+
+
+def runtime_environment(home: Home) -> dict[str, str]:
+    """What runtime/settings.py reads. What the user has set (MODEL, OPENAI_API_KEY, OTEL_*) goes through."""
+    telemetry = {
+        "TELEMETRY_MODE": home.mode,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{home.ports['otlp_grpc']}",
+        "CLICKHOUSE_URL": home.clickhouse_url,
+    }
+    if home.state.phoenix:
+        telemetry |= {"PHOENIX_URL": home.phoenix_url, "PHOENIX_API_KEY": home.phoenix_api_key}
+    defaults = {
+        "AGENTS_DIR": str(PROJECT / "agents"),
+        "OTEL_SERVICE_NAME": "agent-runtime",
+        "DEPLOYMENT_ENVIRONMENT": "local",
+        "AGNO_TELEMETRY": "false",
+    }
+    return {
+        **defaults,
+        **os.environ,
+        **telemetry,
+        "PYTHONUNBUFFERED": "1",
+        "DATABASE_URL": home.database_url,
+        "RUNTIME_HOST": "127.0.0.1",
+        "RUNTIME_PORT": str(home.ports["runtime"]),
+        "WEBHOOK_SECRET": home.webhook_secret,
+    }
+
+
+def _runtime(home: Home) -> Command:
+    return Command([sys.executable, "-m", "runtime", "serve"], runtime_environment(home))
+
+
+def _runtime_check(home: Home) -> None:
+    httpx.get(f"{home.runtime_url}/health", timeout=2, trust_env=False).raise_for_status()
+
+
+SERVICES: Mapping[str, Service] = {
+    service.name: service
+    for service in (
+        Service(
+            "postgres",
+            "PostgreSQL",
+            postgres.command,
+            postgres.check,
+            lambda home: f"postgresql://agents@127.0.0.1:{home.ports['postgres']}/agents",
+            ready=60,
+            stop_signal="INT",  # fast shutdown: clients are disconnected, nothing is lost
+            orphan_signal="INT",
+        ),
+        Service(
+            "clickhouse",
+            "ClickHouse",
+            _clickhouse,
+            _clickhouse_check,
+            lambda home: f"http://127.0.0.1:{home.ports['clickhouse_http']}/play",
+            ready=60,
+        ),
+        Service(
+            "phoenix",
+            "Phoenix",
+            phoenix.command,
+            phoenix.check,
+            lambda home: home.phoenix_url,
+            ready=180,
+            stop_seconds=10,
+        ),
+        Service(
+            "collector",
+            "Collector",
+            collector.command,
+            collector.check,
+            lambda home: f"http://127.0.0.1:{home.ports['otlp_grpc']} (OTLP gRPC)",
+            ready=30,
+        ),
+        Service(
+            "runtime",
+            "Runtime",
+            _runtime,
+            _runtime_check,
+            lambda home: f"{home.runtime_url}/docs",
+            ready=90,
+            stop_seconds=30,
+        ),
+    )
+}
+
+
+def migrate(home: Home, module: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m MODULE migrate`; its output goes to the caller."""
+    return subprocess.run(
+        [sys.executable, "-m", module, "migrate"],
+        env=runtime_environment(home),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
