@@ -112,7 +112,7 @@ def apply(client: Client, migrations: list[Migration]) -> list[str]:
 
 
 def retain(client: Client, days: int) -> None:
-    """Sets the TTL of every table that does not have it yet; raising or lowering it takes effect with the next merge."""
+    """Sets the TTL of every table that does not have it yet; a change takes effect with the next merge."""
     query = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
     for name, engine in client.query(query).result_rows:
         column = RETENTION.get(name)
