@@ -1,7 +1,7 @@
 """Model calls and tool calls, as spans below the run that makes them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,9 @@ class ToolCall(Call):
         seconds = time.perf_counter() - self.started
         failure = getattr(result, "error", None) if getattr(result, "status", None) == "failure" else None
         error_type = type(error).__name__ if error else ("tool_error" if failure is not None else None)
-        self.span.set_attributes(encode.content("output", encode.first(failure, getattr(result, "result", None))))
+        output = encode.first(failure, getattr(result, "result", None))
+        if not isinstance(output, Iterator | AsyncIterator):  # a streaming tool: its answer is yet to come
+            self.span.set_attributes(encode.content("output", output))
         self.instruments.tool_finished(self.tool, seconds, error_type)
         self.close(error_type, str(encode.first(error, failure, "")))
 
