@@ -8,6 +8,7 @@ Each recorded assistant message is one model call, each recorded tool call is on
 turn that was never answered ends without a model call, a turn that breaks off after a tool call ends there.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,10 +95,9 @@ def tools(run_context: RunContext) -> list[Function]:
     replay = recording(run_context) or {"messages": []}
     results = {m["tool_call_id"]: m["content"] for m in replay["messages"] if m["role"] == "tool"}
     calls = [call for message in answers(replay) for call in message.get("tool_calls", [])]
-    breaks_off = bool(replay["messages"]) and replay["messages"][-1]["role"] != "assistant" or (
-        bool(calls) and calls[-1]["id"] not in results
-    )
-    last = calls[-1]["id"] if calls and breaks_off else None
+    end = replay["messages"][-1] if replay["messages"] else {}
+    breaks_off = end.get("role") == "tool" or "tool_calls" in end
+    last = calls[-1]["id"] if breaks_off else None
 
     def answer(fc: FunctionCall, **arguments: Any) -> str:
         if fc.call_id == last:
@@ -107,9 +107,18 @@ def tools(run_context: RunContext) -> list[Function]:
             raise RuntimeError(result)
         return result
 
+    seen: dict[str, dict[str, Any]] = {}
+    for call in calls:
+        seen.setdefault(call["function"]["name"], {}).update(json.loads(call["function"]["arguments"]))
     return [
-        Function(name=name, description="Recorded.", entrypoint=answer, skip_entrypoint_processing=True)
-        for name in dict.fromkeys(call["function"]["name"] for call in calls)
+        Function(
+            name=name,
+            description="A recorded tool.",
+            parameters={"type": "object", "properties": {argument: {} for argument in arguments}},
+            entrypoint=answer,
+            skip_entrypoint_processing=True,
+        )
+        for name, arguments in seen.items()
     ]
 
 
