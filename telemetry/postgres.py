@@ -5,6 +5,8 @@ so the top run is stored as a root; the true parent, and all else that agno's co
 """
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +21,8 @@ from telemetry.buffer import Rejected
 
 # A span above the top run (the webhook's) is kept, but below a parent that no page will find.
 HIDDEN_PARENT = "0" * 16
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped NUL, not an escaped backslash before "u0000"
 
 _TRACES = """
 INSERT INTO {schema}.agno_traces AS stored
@@ -176,8 +180,20 @@ def _iso(nanoseconds: int | None) -> str:
 
 
 def _dumps(value: Any) -> str:
-    # Postgres' jsonb takes neither the escaped NUL nor NaN
-    return json.dumps(value, default=str).replace("\\u0000", "")
+    """JSON as jsonb takes it: without NUL characters, and with NaN and infinities as text."""
+    try:
+        encoded = json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        encoded = json.dumps(_finite(value), default=str)
+    return _NUL.sub(r"\1", encoded) if "\\u0000" in encoded else encoded
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _clean(value: str) -> str:
