@@ -10,12 +10,13 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stack.collector import CONFIG
@@ -53,7 +54,7 @@ def find(settings: Settings) -> Path | None:
 
 
 def find_or_build(settings: Settings, progress: Progress, log: Path) -> Path:
-    """`progress` gets a line now and then. The builder's whole output goes to the file `log`.
+    """`progress` gets a line now and then, and may raise to give up. The builder's whole output goes to the file `log`.
 
     Raises StackError with the reason when there is no collector to be had.
     """
@@ -176,26 +177,32 @@ def _only_one_build(progress: Progress) -> Iterator[None]:
 
 
 def _run(argv: list[str], environment: dict[str, str], cwd: Path, progress: Progress, log: Path) -> None:
-    """Runs the builder; the last line of its output, shortened, is the progress."""
+    """Runs the builder; the last line of its output, shortened, is the progress. `progress` may raise to end it."""
     deadline = time.monotonic() + BUILD_SECONDS
-    with (
-        log.open("a") as file,
-        subprocess.Popen(
-            argv, env=environment, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process,
-    ):
-        assert process.stdout is not None
-        last = ""
-        for line in process.stdout:
-            file.write(line)
-            file.flush()
-            last = line.strip() or last
-            progress(_short(line))
-            if time.monotonic() > deadline:
-                process.kill()
-                raise StackError(f"the build of the collector took more than {BUILD_SECONDS // 60} minutes")
+    with log.open("a+") as output:
+        start = output.seek(0, os.SEEK_END)
+        process = subprocess.Popen(
+            argv, env=environment, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            while process.poll() is None:
+                progress(_short(_last_line(log, start)))
+                if time.monotonic() > deadline:
+                    raise StackError(f"the build of the collector took more than {BUILD_SECONDS // 60} minutes")
+                time.sleep(0.5)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the builder and its compilers
+            process.wait()
     if process.returncode:
-        raise StackError(f"the build of the collector failed: {last}", f"see {log}")
+        raise StackError(f"the build of the collector failed: {_last_line(log, start)}", f"see {log}")
+
+
+def _last_line(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _short(line: str) -> str:
@@ -203,4 +210,5 @@ def _short(line: str) -> str:
     if line.startswith("go: downloading"):
         return "downloading " + line.split()[2].rsplit("/", 1)[-1]
     parts = line.strip().split("\t")
-    return parts[3] if len(parts) > 3 else line.strip()[:60]
+    message = parts[3] if len(parts) > 3 else line.strip()[:60]
+    return message + " (takes minutes, once)" if message == "Compiling" else message

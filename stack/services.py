@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -80,7 +80,7 @@ def _runtime_check(home: Home) -> None:
     httpx.get(f"{home.runtime_url}/health", timeout=2, trust_env=False).raise_for_status()
 
 
-SERVICES: Mapping[str, Service] = {
+SERVICES: dict[str, Service] = {
     service.name: service
     for service in (
         Service(
