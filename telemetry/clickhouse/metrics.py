@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
-    ExponentialHistogram,
     ExponentialHistogramDataPoint,
     Gauge,
     Histogram,

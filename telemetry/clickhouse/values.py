@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 STRING_MAP = "Map(LowCardinality(String), String)"
+KEY = itemgetter(0)
 
 # Go escapes these two everywhere in JSON, Python never.
 LINE_SEPARATORS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -23,11 +24,11 @@ class NotEncodable(ValueError):
 
 
 def attribute_map(attributes: Mapping[str, Any] | None) -> dict[str, str]:
-    """Attributes as strings, in order; what OTLP cannot carry is left out, as the OTLP exporter leaves it out."""
+    """Attributes as strings, sorted by key; what OTLP cannot carry is left out, as the OTLP exporter leaves it out."""
     if not attributes:
         return {}
     strings = {}
-    for key, value in attributes.items():
+    for key, value in sorted(attributes.items(), key=KEY):
         if type(value) is str:
             strings[key] = value
             continue
@@ -76,7 +77,7 @@ def go_json(value: Any) -> str:
     if isinstance(value, Sequence):
         return f"[{','.join(map(go_json, value))}]"
     if isinstance(value, Mapping):
-        items = sorted(((str(key), item) for key, item in value.items()), key=itemgetter(0))
+        items = sorted(((str(key), item) for key, item in value.items()), key=KEY)
         return "{" + ",".join(f"{go_json(key)}:{go_json(item)}" for key, item in items) + "}"
     if value is None:
         return "null"
