@@ -1,35 +1,35 @@
 """`python -m stack.child SERVICE`: what supervisord starts. Becomes the service, with its secrets in the environment.
 
-So the secrets are neither in supervisord's configuration nor in any argument list.
+So the secrets are neither in supervisord's configuration nor in any argument list. What to become was written by
+stack.services.write_command into STACK_HOME/commands, for the eyes of the owner only.
 """
 
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 
-from stack.home import Home
-from stack.process import PROJECT, become, die_with_parent
-from stack.services import SERVICES
+from stack.process import PROJECT, Command, become, die_with_parent
 
 
-def parent(home: Home) -> int:
+def parent(home: Path) -> int:
     """The process that we must not outlive: supervisord, or whoever starts us without it."""
     if "SUPERVISOR_ENABLED" in os.environ:
-        return int((home.path / "supervisord.pid").read_text())
+        return int((home / "supervisord.pid").read_text())
     return os.getppid()
 
 
 def main() -> None:
-    home = Home.open(Path(os.environ["STACK_HOME"]))
-    service = SERVICES[sys.argv[1]]
+    home = Path(os.environ["STACK_HOME"])
     started_by = parent(home)
-    command = service.command(home)
+    plan = json.loads((home / "commands" / f"{sys.argv[1]}.json").read_text())
+    command = Command(**plan["command"])
     os.chdir(PROJECT)
     if command.account:
         become(command.account)
-    die_with_parent(signal.Signals[f"SIG{service.orphan_signal}"], started_by)
-    os.execve(command.argv[0], command.argv, dict(command.environment))
+    die_with_parent(signal.Signals[plan["orphan_signal"]], started_by)
+    os.execve(command.argv[0], command.argv, command.full_environment())
 
 
 if __name__ == "__main__":

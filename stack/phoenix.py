@@ -2,10 +2,9 @@
 
 import sys
 
-import httpx
-
+from stack.health import require_ok
 from stack.home import Home
-from stack.process import Command, clean_environment
+from stack.process import Command
 
 LOGIN = "admin@localhost"  # the account that Phoenix makes
 
@@ -14,7 +13,7 @@ def command(home: Home) -> Command:
     """PHOENIX_ADMIN_SECRET is a bearer token for OTLP and REST that needs no login first."""
     directory = home.path / "phoenix"
     directory.mkdir(mode=0o700, exist_ok=True)
-    environment = clean_environment(
+    environment = dict(
         PHOENIX_WORKING_DIR=str(directory),
         PHOENIX_HOST="127.0.0.1",
         PHOENIX_PORT=str(home.ports["phoenix"]),
@@ -31,4 +30,4 @@ def command(home: Home) -> Command:
 
 
 def check(home: Home) -> None:
-    httpx.get(f"{home.phoenix_url}/healthz", timeout=2, trust_env=False).raise_for_status()
+    require_ok(home.ports["phoenix"], "/healthz")

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from stack.errors import StackError
 from stack.home import Home
-from stack.process import Command, clean_environment, unprivileged_account
+from stack.process import Command, unprivileged_account
 
 EXTENSIONS = ("vector", "pg_stat_statements")
 
@@ -75,7 +75,7 @@ def command(home: Home) -> Command:
     argv = [str(binary("postgres")), "-D", str(home.path / "postgres" / "data")]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
-    return Command(argv, clean_environment(), unprivileged_account())
+    return Command(argv, account=unprivileged_account())
 
 
 def connect(home: Home, database: str = "postgres") -> psycopg.Connection:
@@ -125,7 +125,7 @@ def _check_reach(account: str, base: Path) -> None:
 
 
 def _run(argv: list[str], account: str | None) -> subprocess.CompletedProcess[str]:
-    environment = clean_environment()
+    environment = Command(argv).full_environment()
     if account is None:
         return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
     return subprocess.run(

@@ -1,11 +1,10 @@
-"""What a service is started with, and as whom."""
+"""What a service is started with, and as whom. Loads fast: every start of a service goes through it (stack.child)."""
 
 import ctypes
 import os
 import pwd
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,22 +12,26 @@ from stack.errors import StackError
 
 PROJECT = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1
+FOREIGN = ("PG", "OTEL_", "PHOENIX_", "CLICKHOUSE_")  # would configure a service behind our back
 
 
 @dataclass(frozen=True)
 class Command:
-    """`account`: the system account to change to; None stays who we are. `environment` is the whole environment."""
+    """The environment of the service: `defaults`, over them what is inherited, over all of it `environment`.
+
+    `inherit_all`: also the variables FOREIGN. `account`: the system account to change to; None: stay who we are.
+    """
 
     argv: list[str]
-    environment: Mapping[str, str] = field(default_factory=lambda: clean_environment())
+    environment: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=dict)
+    inherit_all: bool = False
     account: str | None = None
 
-
-def clean_environment(**extra: str) -> dict[str, str]:
-    """Ours without the variables that would configure a service behind our back."""
-    foreign = ("PG", "OTEL_", "PHOENIX_", "CLICKHOUSE_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+    def full_environment(self) -> dict[str, str]:
+        foreign = () if self.inherit_all else FOREIGN
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return {**self.defaults, **inherited, "PYTHONUNBUFFERED": "1", **self.environment}
 
 
 def unprivileged_account() -> str | None:

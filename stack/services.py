@@ -1,16 +1,14 @@
 """The services of the stack, in the order in which they start; they stop in the reverse order."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import httpx
+from dataclasses import asdict, dataclass
 
 from stack import clickhouse, collector, phoenix, postgres
-from stack.home import Home
-from stack.process import PROJECT, Command, clean_environment
+from stack.health import require_ok
+from stack.home import Home, write
+from stack.process import PROJECT, Command
 
 
 @dataclass(frozen=True)
@@ -37,47 +35,29 @@ def _clickhouse(home: Home) -> Command:
         otel_password=home.secrets.clickhouse,
         readonly_password=home.secrets.clickhouse_readonly,
     )
-    return Command(clickhouse.command(directory), clean_environment())
+    return Command(clickhouse.command(directory))
 
 
-def _clickhouse_check(home: Home) -> None:
-    port = home.ports["clickhouse_http"]
-    httpx.get(f"http://127.0.0.1:{port}/ping", timeout=2, trust_env=False).raise_for_status()
-
-
-def runtime_environment(home: Home) -> dict[str, str]:
+def _runtime(home: Home) -> Command:
     """What runtime/settings.py reads. What the user has set (MODEL, OPENAI_API_KEY, OTEL_*) goes through."""
-    telemetry = {
+    environment = {
+        "DATABASE_URL": home.database_url,
+        "RUNTIME_HOST": "127.0.0.1",
+        "RUNTIME_PORT": str(home.ports["runtime"]),
+        "WEBHOOK_SECRET": home.webhook_secret,
         "TELEMETRY_MODE": home.mode,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{home.ports['otlp_grpc']}",
         "CLICKHOUSE_URL": home.clickhouse_url,
     }
     if home.state.phoenix:
-        telemetry |= {"PHOENIX_URL": home.phoenix_url, "PHOENIX_API_KEY": home.phoenix_api_key}
+        environment |= {"PHOENIX_URL": home.phoenix_url, "PHOENIX_API_KEY": home.phoenix_api_key}
     defaults = {
         "AGENTS_DIR": str(PROJECT / "agents"),
         "OTEL_SERVICE_NAME": "agent-runtime",
         "DEPLOYMENT_ENVIRONMENT": "local",
         "AGNO_TELEMETRY": "false",
     }
-    return {
-        **defaults,
-        **os.environ,
-        **telemetry,
-        "PYTHONUNBUFFERED": "1",
-        "DATABASE_URL": home.database_url,
-        "RUNTIME_HOST": "127.0.0.1",
-        "RUNTIME_PORT": str(home.ports["runtime"]),
-        "WEBHOOK_SECRET": home.webhook_secret,
-    }
-
-
-def _runtime(home: Home) -> Command:
-    return Command([sys.executable, "-m", "runtime", "serve"], runtime_environment(home))
-
-
-def _runtime_check(home: Home) -> None:
-    httpx.get(f"{home.runtime_url}/health", timeout=2, trust_env=False).raise_for_status()
+    return Command([sys.executable, "-m", "runtime", "serve"], environment, defaults, inherit_all=True)
 
 
 SERVICES: dict[str, Service] = {
@@ -97,7 +77,7 @@ SERVICES: dict[str, Service] = {
             "clickhouse",
             "ClickHouse",
             _clickhouse,
-            _clickhouse_check,
+            lambda home: require_ok(home.ports["clickhouse_http"], "/ping"),
             lambda home: f"http://127.0.0.1:{home.ports['clickhouse_http']}/play",
             ready=60,
         ),
@@ -122,7 +102,7 @@ SERVICES: dict[str, Service] = {
             "runtime",
             "Runtime",
             _runtime,
-            _runtime_check,
+            lambda home: require_ok(home.ports["runtime"], "/health"),
             lambda home: f"{home.runtime_url}/docs",
             ready=90,
             stop_seconds=30,
@@ -131,11 +111,19 @@ SERVICES: dict[str, Service] = {
 }
 
 
+def write_command(home: Home, service: Service) -> None:
+    """Leaves for stack.child what the service is to be started with, from now on."""
+    directory = home.path / "commands"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    plan = {"command": asdict(service.command(home)), "orphan_signal": f"SIG{service.orphan_signal}"}
+    write(directory / f"{service.name}.json", plan)
+
+
 def migrate(home: Home, module: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m MODULE migrate`; its output goes to the caller."""
+    """Runs `python -m MODULE migrate`."""
     return subprocess.run(
         [sys.executable, "-m", module, "migrate"],
-        env=runtime_environment(home),
+        env=_runtime(home).full_environment(),
         cwd=PROJECT,
         capture_output=True,
         text=True,

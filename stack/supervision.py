@@ -7,7 +7,6 @@ the kernel); supervisord killed -> the kernel ends each service (stack.child ask
 import hashlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,12 +17,11 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
-from supervisor import supervisord  # type: ignore[import-untyped]
 from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
 
 from stack.errors import StackError
 from stack.home import Home
-from stack.process import PROJECT, die_with_parent
+from stack.process import PROJECT
 from stack.services import SERVICES
 
 START_SECONDS = 15.0
@@ -123,7 +121,7 @@ class Supervisor:
         path.write_text(configuration(self.home))
         log = self.home.logs / "supervisord.out"
         environment = {**os.environ, "STACK_HOME": str(self.home.path)}
-        argv = [sys.executable, "-m", "stack.supervision", str(path), str(os.getpid() if attached else 0)]
+        argv = [sys.executable, "-m", "stack.daemon", str(path), str(os.getpid() if attached else 0)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 argv,
@@ -217,15 +215,3 @@ def _alive(pid: int) -> bool:
 
 def _escape(text: str) -> str:
     return text.replace("%", "%%")  # supervisord expands %(name)s
-
-
-def main() -> None:
-    """`python -m stack.supervision CONFIG PARENT`: becomes supervisord. PARENT 0: it may outlive whoever started it."""
-    configuration_file, parent = sys.argv[1], int(sys.argv[2])
-    if parent:
-        die_with_parent(signal.SIGTERM, parent)
-    supervisord.main(["--configuration", configuration_file])
-
-
-if __name__ == "__main__":
-    main()

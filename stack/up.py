@@ -12,7 +12,7 @@ from stack.board import Board
 from stack.errors import StackError
 from stack.home import Home
 from stack.ports import DEFAULTS
-from stack.services import SERVICES, Service, migrate
+from stack.services import SERVICES, Service, migrate, write_command
 from stack.supervision import Supervisor
 
 DISK_BYTES = 2_000_000_000  # fresh data directories, logs, and the build of the collector
@@ -135,11 +135,13 @@ class Startup:
         self.home.save()
         with self._runtime:
             if self.supervisor.processes()["runtime"].pid:
+                write_command(self.home, SERVICES["runtime"])
                 self.supervisor.restart("runtime")
                 self._wait(SERVICES["runtime"])
 
     def _start(self, name: str, *, done: bool = True) -> None:
         self.board.working(name, "starting")
+        write_command(self.home, SERVICES[name])
         self.supervisor.start(name)
         self._wait(SERVICES[name])
         if done:

@@ -26,7 +26,7 @@ from stack import postgres as embedded
 from stack.home import Home
 from stack.ports import DEFAULTS
 from stack.process import PROJECT
-from stack.services import SERVICES
+from stack.services import SERVICES, write_command
 from stack.settings import Settings
 
 _number = itertools.count(1)
@@ -60,6 +60,7 @@ def temporary_home() -> Iterator[Home]:
 def running(home: Home, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """One service of `home`, ready; stopped with its own signal."""
     service = SERVICES[name]
+    write_command(home, service)
     log = home.logs / f"{name}.log"
     environment = {**os.environ, "STACK_HOME": str(home.path)}
     with log.open("ab") as output:
