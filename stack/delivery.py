@@ -48,7 +48,7 @@ class Sender:
         self._webhook = Webhook(home.webhook_secret)
         self._patience = patience
         limits = httpx.Limits(max_connections=CONCURRENCY)
-        self._client = httpx.AsyncClient(base_url=self._url, timeout=30.0, limits=limits)
+        self._client = httpx.AsyncClient(base_url=self._url, timeout=30.0, limits=limits, trust_env=False)
         self.resent = 0
 
     async def __aenter__(self) -> Self:
