@@ -81,8 +81,7 @@ def choose(settings: Settings, previous: Mapping[str, int]) -> dict[str, int]:
         if name in chosen:
             continue
         taken = set(chosen.values()) | reserved
-        old = previous.get(name, 0)
-        candidates = [old] if settings.port(name) == 0 else [default, old]
+        candidates = [] if settings.port(name) == 0 else [default, previous.get(name, 0)]
         usable = (port for port in candidates if port and port not in taken and is_free(port))
         chosen[name] = next(usable, 0) or find_free(taken)
     return {name: chosen[name] for name in DEFAULTS}
