@@ -101,13 +101,13 @@ class Sender:
         )
 
     async def approve(self, agent_id: str, receipt: Receipt) -> None:
-        """Confirms the tool calls for which an agent's run has paused. Raises Refused."""
+        """Confirms the tool calls for which an agent's run has paused; the queue goes on with it. Raises Refused."""
         path = f"/agents/{agent_id}/runs/{receipt.run_id}"
         run = await self._client.get(path, params={"session_id": receipt.session_id})
         if not run.is_success:
             raise Refused(f"run {receipt.run_id} of {agent_id} cannot be read: {_problem(run)}")
         tools = [{**tool, "confirmed": True} for tool in run.json().get("tools") or []]
-        form = {"tools": json.dumps(tools), "session_id": receipt.session_id, "stream": "false"}
+        form = {"tools": json.dumps(tools), "session_id": receipt.session_id, "background": "true", "stream": "false"}
         answer = await self._client.post(f"{path}/continue", data=form)
         if not answer.is_success:
             raise Refused(f"run {receipt.run_id} of {agent_id} cannot be continued: {_problem(answer)}")
