@@ -7,7 +7,6 @@ the kernel); supervisord killed -> the kernel ends each service (stack.child ask
 import hashlib
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Fault, ProtocolError, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
 
@@ -122,26 +121,28 @@ class Supervisor:
         log = self.home.logs / "supervisord.out"
         environment = {**os.environ, "STACK_HOME": str(self.home.path)}
         argv = [sys.executable, "-m", "stack.daemon", str(path), str(os.getpid() if attached else 0)]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                argv,
-                env=environment,
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; we stop the services in order
-            )
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            actions = [(os.POSIX_SPAWN_DUP2, null, 0)] + [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)]
+            pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)  # we do not wait for its end
+        finally:
+            os.close(output)
+            os.close(null)
         deadline = time.monotonic() + START_SECONDS
         while not self.running():
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not _alive(pid) or time.monotonic() > deadline:
                 raise StackError(f"supervisord did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
     def running(self) -> bool:
+        """Also while it shuts down."""
         try:
-            self._call("getState")
-        except OSError:
+            self._call("getPID")
+        except Fault as fault:
+            if fault.faultCode != Faults.SHUTDOWN_STATE:
+                raise
+        except (OSError, ProtocolError):
             return False
         return True
 
@@ -149,10 +150,10 @@ class Supervisor:
         return int(self._call("getPID"))
 
     def processes(self) -> dict[str, Process]:
-        """Empty when supervisord does not run."""
+        """Empty when supervisord does not run, or not for long."""
         try:
             found: list[dict[str, Any]] = self._call("getAllProcessInfo")
-        except OSError:
+        except (OSError, ProtocolError, Fault):
             return {}
         return {
             item["name"]: Process(

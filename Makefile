@@ -1,0 +1,43 @@
+# `make up` starts everything on this machine, `make test` runs every test. Needs Python 3.11, 3.12 or 3.13 only:
+# uv is put into .uv when it is not installed, and the rest comes from package registries.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+ARGS ?=
+
+ifneq ($(shell command -v uv 2>/dev/null),)
+UV := uv
+else
+UV := .uv/bin/uv
+BOOTSTRAP := .uv/bin/uv
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test check fmt
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(BOOTSTRAP) ## start the stack, send sample work, stay until Ctrl-C (make up ARGS=--detach: give the prompt back)
+	@$(UV) run stack up --sample --timings $(ARGS)
+
+down: $(BOOTSTRAP) ## stop the stack; the data stays in .stack
+	@$(UV) run stack down
+
+test: check ## check, then every test; the first time the collector is built, which takes minutes
+	$(UV) run pytest $(ARGS)
+
+check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules
+	$(UV) sync --locked
+	$(UV) run ruff format --check
+	$(UV) run ruff check
+	$(UV) run mypy
+	$(UV) run lint-imports
+
+fmt: $(BOOTSTRAP) ## format, and fix what can be fixed
+	$(UV) run ruff format
+	$(UV) run ruff check --fix
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet uv==$(UV_VERSION)
