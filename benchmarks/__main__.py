@@ -1,0 +1,23 @@
+"""`python -m benchmarks NAME [--quick]`: one JSON line for each figure on stdout, then a table on stderr."""
+
+import argparse
+
+from benchmarks import ingest
+from benchmarks.figures import report
+
+BENCHMARKS = {"ingest": ingest}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, module in BENCHMARKS.items():
+        command = names.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
+        command.add_argument("--quick", action="store_true", help="seconds instead of minutes; for a first look")
+        module.add_arguments(command)
+    arguments = parser.parse_args()
+    report(BENCHMARKS[arguments.name].run(arguments))
+
+
+if __name__ == "__main__":
+    main()
