@@ -22,10 +22,11 @@ from stack.replay import bars
 from stack.runs import ENDED, Runs
 
 SAMPLE_SECONDS = 6.0
+RETRY_SECONDS = 20.0  # a shorter demo has no time for a failed run's second attempt
 END_SECONDS = 60.0  # how long the last runs may take
 PER_SECOND = 1.5
 
-# What people ask; what is in brackets is an order to the offline model (runtime/offline.py).
+# What people ask. What is in brackets is an order to the offline model (runtime/offline.py).
 PROMPTS = {
     "support": (
         "Where is order A-1001? Please tell me its status.",
@@ -57,6 +58,12 @@ class Action:
     session: str
     user: str
     copies: int = 1
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"input": self.prompt, "session_id": self.session, "user_id": self.user}
+        if (self.agent, self.prompt) == FAILING:
+            body["metadata"] = {"retryable": False}  # agno's queue takes this as: do not try it again
+        return body
 
 
 @dataclass
@@ -104,7 +111,7 @@ def script(seconds: float) -> list[Action]:
     """The traffic, the same for the same length: always with something slow, failing, doubled and pausing."""
     chance = random.Random(7)
     name = uuid4().hex[:8]
-    special = [PAUSING, SLOW, FAILING, FAILING_ONCE]
+    special = [PAUSING, SLOW, FAILING, *([FAILING_ONCE] if seconds >= RETRY_SECONDS else [])]
     number = max(len(special) + len(PROMPTS), round(seconds * PER_SECOND))
     plain = [(agent, prompt) for agent, prompts in PROMPTS.items() for prompt in prompts]
     chosen = [*special, *((agent, prompts[0]) for agent, prompts in PROMPTS.items())]
@@ -131,10 +138,9 @@ async def traffic(home: Home, actions: Sequence[Action], seconds: float, progres
 
             async def act(number: int, action: Action) -> None:
                 await asyncio.sleep(action.at)
-                body = {"input": action.prompt, "session_id": action.session, "user_id": action.user}
                 delivery = f"demo-{name}-{number}"
                 try:
-                    copies = [sender.send(action.agent, delivery, body) for _ in range(action.copies)]
+                    copies = [sender.send(action.agent, delivery, action.body()) for _ in range(action.copies)]
                     receipts = await asyncio.gather(*copies)
                 except Refused as error:
                     summary.refused.append(str(error))
