@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from stack.demo import demo
 from stack.doctor import examine, render
@@ -37,7 +38,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(replay)
 app.command()(verify)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no width; 80 would cut paths
 
 
 @contextmanager
@@ -46,20 +47,17 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except StackError as error:
-        complaint = Console(stderr=True)
-        complaint.print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
+        complain("[bold red]Error:[/]", str(error))
         if error.hint:
-            complaint.print(f"[bold]Next step:[/] {_plain(error.hint)}", highlight=False)
+            complain("[bold]Next step:[/]", error.hint)
         raise typer.Exit(1) from error
-    except OSError as error:
-        if error.errno is None:
-            raise
-        Console(stderr=True).print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
+    except OSError as error:  # a full disk, a directory of somebody else
+        complain("[bold red]Error:[/]", str(error))
         raise typer.Exit(1) from error
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def complain(heading: str, text: str) -> None:
+    Console(stderr=True).print(heading, escape(text), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,12 +1,14 @@
 """`stack up` and `stack down` as the user sees them: progress, where to look, restarts, the orderly end."""
 
 import fcntl
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +17,7 @@ from stack.board import Board
 from stack.demo import send_sample
 from stack.errors import StackError
 from stack.home import Home
+from stack.process import die_with_parent
 from stack.services import SERVICES
 from stack.status import Status, is_used, say_direct
 from stack.supervision import Process, Supervisor
@@ -33,6 +36,8 @@ class Foreground:
 
     def up(self, *, detach: bool, timings: bool, sample: bool, phoenix: bool) -> int:
         """Returns the exit code. Raises StackError when something does not come up, after stopping the rest."""
+        if not detach:
+            _end_with_uv()
         with handling(_interrupt):
             return self._up(detach=detach, timings=timings, sample=sample, phoenix=phoenix)
 
@@ -116,15 +121,17 @@ class Foreground:
         self.console.print(table)
 
     def _where(self) -> None:
-        table = Table.grid(padding=(0, 2))
-        table.add_row("AgentOS", f"{self.home.runtime_url}/docs")
-        table.add_row("Metrics", f"{self.home.runtime_url}/api/metrics")
-        if is_used(self.home, "phoenix"):
-            login = f"{self.home.phoenix_url}  (login {phoenix.LOGIN}, password {self.home.secrets.phoenix_password})"
-            table.add_row("Phoenix", login)
-        table.add_row("ClickHouse", f"http://127.0.0.1:{self.home.ports['clickhouse_http']}/play  (user readonly)")
-        table.add_row("Secrets", str(self.home.path / "secrets.json"))
-        self.console.print(table)
+        places = {
+            "AgentOS": f"{self.home.runtime_url}/docs",
+            "Metrics": f"{self.home.runtime_url}/api/metrics",
+            "Phoenix": f"{self.home.phoenix_url}  ({phoenix.LOGIN}, password {self.home.secrets.phoenix_password})",
+            "ClickHouse": f"http://127.0.0.1:{self.home.ports['clickhouse_http']}/play  (user readonly)",
+            "Secrets": str(self.home.path / "secrets.json"),
+        }
+        if not is_used(self.home, "phoenix"):
+            del places["Phoenix"]
+        for title, place in places.items():
+            self.console.print(f"[bold]{title:<11}[/] {place}", soft_wrap=True, highlight=False)
         if self.home.mode == "direct":
             say_direct(self.console, self.home.state.mode_reason)
 
@@ -157,7 +164,8 @@ class Foreground:
     def _stop(self) -> None:
         """An impatient second Ctrl-C would spoil the orderly stop."""
         with handling(signal.SIG_IGN):
-            self.down()
+            if self.supervisor.running():
+                self.down()
 
     @contextmanager
     def _only_one_up(self) -> Iterator[None]:
@@ -167,6 +175,13 @@ class Foreground:
             except BlockingIOError:
                 raise StackError("another `stack up` is starting this stack", "stack status") from None
             yield
+
+
+def _end_with_uv() -> None:
+    """`uv run` hands signals on to us, but nobody could hand on its own kill -9: then the kernel sends SIGTERM."""
+    parent = os.getppid()
+    if psutil.Process(parent).name() == "uv":
+        die_with_parent(signal.SIGTERM, parent)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
