@@ -18,7 +18,7 @@ from rich.table import Table
 
 from stack.delivery import Receipt, Refused, Sender
 from stack.home import Home
-from stack.replay import bars
+from stack.replay import bars, told
 from stack.runs import ENDED, Runs
 
 SAMPLE_SECONDS = 6.0
@@ -209,16 +209,19 @@ def demo(
 ) -> None:
     """Send believable traffic to the sample agents: an agent with tools, a team, a workflow, a confirmation.
 
-    Some deliveries come twice or three times (one run each), some runs fail (the model's provider answers with an
-    error), some are slow, and a refund pauses until the demo approves it near the end. The orders to fail or to be
-    slow are words in brackets in the prompts that the offline model obeys; a real model answers them as text.
+    Some deliveries come twice or three times (one run each), some runs fail
+    (the model's provider answers with an error), some are slow, and a refund
+    waits until the demo approves it near the end. What fails or is slow says
+    so in brackets in its prompt: that is for the offline model, a real model
+    takes it as text.
 
-    Exits with 1 when a delivery was refused.
+    Exit code 1: a delivery was refused.
+
+    Example:  stack demo --seconds 20
     """
     console = Console(stderr=as_json)
-    home = Home.open()
-    with bars(console) as progress:
-        summary = asyncio.run(traffic(home, script(seconds), seconds, progress))
+    with told(console), bars(console) as progress:
+        summary = asyncio.run(traffic(Home.open(), script(seconds), seconds, progress))
     if as_json:
         typer.echo(json.dumps(summary.as_json()))
     else:

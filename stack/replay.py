@@ -4,7 +4,8 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -169,8 +170,22 @@ def bars(console: Console) -> Progress:
     )
 
 
+@contextmanager
+def told(console: Console) -> Iterator[None]:
+    """What went wrong in words, with the next step; exit code 1."""
+    try:
+        yield
+    except StackError as error:
+        console.print(f"Error: {error}", style="red", markup=False, highlight=False)
+        if error.hint:
+            console.print(f"Next step: {error.hint}", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+
+
 def replay(
-    file: Annotated[Path, typer.Argument(help="OpenAI chat format: a JSON list, or JSONL, of {traj: [messages]}.")],
+    file: Annotated[
+        Path, typer.Argument(help="OpenAI chat format: a JSON list, or JSONL, of objects with `traj` or `messages`.")
+    ],
     rate: Annotated[float | None, typer.Option(min=0.001, help="Deliveries per second. Default: no limit.")] = None,
     speed: Annotated[
         float,
@@ -188,10 +203,16 @@ def replay(
 ) -> None:
     """Play recorded conversations as agent runs: one run for each user turn, in one session per conversation.
 
-    The replay agent's model gives the recorded answers in order and its tools the recorded results, so a run makes
-    exactly the recorded model calls and tool calls. The file is checked first: when anything in it is not of the
-    form, the entry and the field are named and nothing is sent. Deliveries are sent again, with the same id, while
-    the runtime is busy or away. Exits with 1 when a run did not complete or did something else than recorded.
+    The replay agent's model gives the recorded answers in order, its tools the
+    recorded results: a run makes exactly the recorded model and tool calls.
+    The file is checked first. When anything in it is not of the form, the entry
+    and the field are named, and nothing is sent. While the runtime is busy or
+    away, deliveries are sent again with the same id.
+
+    Exit code 1: a run did not complete, or did something else than recorded;
+    2: the file is not of the form.
+
+    Example:  stack replay conversations.json --speed 10 --rate 20
     """
     console = Console(stderr=as_json)
     try:
@@ -199,10 +220,9 @@ def replay(
     except (FormatError, OSError, UnicodeDecodeError) as error:
         console.print(f"{file}: {error}" if isinstance(error, ValueError) else str(error), style="red", markup=False)
         raise typer.Exit(2) from error
-    home = Home.open()
-    with bars(console) as progress:
-        options: dict[str, Any] = {"rate": rate, "speed": speed, "repeat": repeat, "wait": wait, "timeout": timeout}
-        result = asyncio.run(play(home, conversations, progress, agent=agent, **options))
+    options: dict[str, Any] = {"rate": rate, "speed": speed, "repeat": repeat, "wait": wait, "timeout": timeout}
+    with told(console), bars(console) as progress:
+        result = asyncio.run(play(Home.open(), conversations, progress, agent=agent, **options))
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     else:

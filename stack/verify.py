@@ -15,6 +15,7 @@ from rich.table import Table
 
 from stack.evidence import Evidence, Span, StoreDown, Stores, Ticket
 from stack.home import Home
+from stack.replay import told
 
 DAY = timedelta(days=1)
 POLL_SECONDS = 1.0
@@ -239,18 +240,24 @@ def verify(
 ) -> None:
     """Compare deliveries, tickets, runs and spans across Postgres, ClickHouse and Phoenix.
 
-    Each delivery has one ticket, each ended ticket a run of the same status with one span per attempt, and each span
-    is in Postgres and in ClickHouse, once. Phoenix keeps a sample: it may lack spans, but not have one twice. What a
-    killed runtime may lose (the spans of its last second) is counted as allowed. Ends as soon as all is equal.
+    Each delivery has one ticket, each ended ticket a run of the same status with
+    one span per attempt, and each span is in Postgres and in ClickHouse, once.
+    Phoenix keeps a sample: it may lack spans, but not have one twice.
+    Allowed, and counted: what a killed runtime may lose, the spans of its last
+    second. It ends as soon as all is equal.
 
-    Exits with 1 when something is missing or doubled, with 2 when a store cannot be read.
+    Exit code 1: something is missing, doubled or unknown; 2: a store cannot be read.
+
+    Example:  stack verify --since 10m --json | jq '.lines[] | select(.ok | not)'
     """
     console = Console(stderr=as_json)
     began = moment(since)
+    with told(console):
+        home = Home.open()
     try:
-        report = check(Home.open(), began, timeout, console)
+        report = check(home, began, timeout, console)
     except StoreDown as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(2) from error
     if as_json:
         typer.echo(json.dumps(report.as_json()))

@@ -1,7 +1,6 @@
 """The recorded conversations through the replay agent, with its sessions in Postgres."""
 
 import asyncio
-import os
 import runpy
 from pathlib import Path
 
@@ -10,15 +9,16 @@ from agno.db.postgres import PostgresDb
 
 from stack.runs import Runs
 from stack.trajectories import Conversation, counts, read
+from tests import trajectories
 
 FILE = Path(__file__).parents[2] / "agents" / "replay.py"
 
 
-def test_postgres_holds_what_was_recorded(postgres: str) -> None:
+def test_postgres_holds_what_was_recorded(postgres: str, tmp_path: Path) -> None:
     agent: Agent = runpy.run_path(str(FILE))["replay"]
     database = PostgresDb(db_url=postgres.replace("postgresql:", "postgresql+psycopg:"), db_schema="agno")
     agent.db, agent.telemetry = database, False
-    conversations = read(Path(os.environ["TRAJECTORIES"]))
+    conversations = read(trajectories.file(tmp_path))
     run_ids: list[str] = []
 
     async def play(number: int, conversation: Conversation) -> None:

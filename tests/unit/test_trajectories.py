@@ -1,7 +1,6 @@
 """Reading recorded conversations: what is accepted, what is said about the rest, what a replay will count."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from stack.trajectories import FormatError, counts, parse, read
+from tests import trajectories
 
 
 def call(name: Any = "lookup", arguments: Any = "{}", identifier: str = "c1") -> dict[str, Any]:
@@ -128,18 +128,15 @@ def test_counts_of_a_recording_that_breaks_off() -> None:
     assert total.tool_calls == Counter(lookup=6, save=2)
 
 
-def test_counts_of_the_recorded_conversations() -> None:
-    path = Path(os.environ["TRAJECTORIES"])
-    messages = [message for entry in json.loads(path.read_text()) for message in entry["traj"]]
-    total = counts(read(path))
+def test_counts_of_the_recorded_conversations(tmp_path: Path) -> None:
+    path = trajectories.file(tmp_path)
+    entries = [entry["traj"] for entry in json.loads(path.read_text())]
+    messages = [message for entry in entries for message in entry]
     roles = Counter(message["role"] for message in messages)
-    assert (
-        (total.sessions, total.runs, total.model_calls)
-        == (12, roles["user"], roles["assistant"])
-        == (12, 112, 177)
-    )
-    assert total.tool_calls.total() == roles["tool"] == 77
+    total = counts(read(path))
+    assert (total.sessions, total.runs, total.model_calls) == (len(entries), roles["user"], roles["assistant"])
+    assert total.tool_calls.total() == roles["tool"]
     assert total.tool_calls == Counter(
         call["function"]["name"] for message in messages for call in message.get("tool_calls") or []
     )
-    assert total.tool_errors == 7
+    assert total.tool_errors == sum(m["role"] == "tool" and m["content"].startswith("Error") for m in messages) > 0
