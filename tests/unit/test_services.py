@@ -1,0 +1,60 @@
+"""What the services are started with."""
+
+from pathlib import Path
+
+import pytest
+
+from stack.home import Home
+from stack.services import SERVICES
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home.open(tmp_path)
+    home.state.collector = "/opt/otelcol-contrib"
+    return home
+
+
+def test_foreign_variables_configure_no_service(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_SQL_DATABASE_URL", "postgresql://elsewhere")
+    monkeypatch.setenv("PGDATA", "/elsewhere")
+    phoenix = SERVICES["phoenix"].command(home).full_environment()
+    assert "PHOENIX_SQL_DATABASE_URL" not in phoenix
+    assert "PGDATA" not in SERVICES["postgres"].command(home).full_environment()
+
+
+def test_the_users_model_reaches_the_runtime(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL", "openai:gpt-5")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere")
+    environment = SERVICES["runtime"].command(home).full_environment()
+    assert environment["MODEL"] == "openai:gpt-5"
+    assert environment["OTEL_SERVICE_NAME"] == "mine"
+    assert environment["DATABASE_URL"] == home.database_url
+
+
+def test_without_phoenix_the_runtime_does_not_know_of_it(home: Home) -> None:
+    assert "PHOENIX_URL" in SERVICES["runtime"].command(home).environment
+    home.state.phoenix = False
+    assert "PHOENIX_URL" not in SERVICES["runtime"].command(home).environment
+
+
+def test_the_users_sampling_reaches_the_collector(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_SLOW_MS", "500")
+    monkeypatch.setenv("PHOENIX_ENDPOINT", "http://elsewhere")
+    environment = SERVICES["collector"].command(home).full_environment()
+    assert environment["PHOENIX_SLOW_MS"] == "500"
+    assert environment["PHOENIX_ENDPOINT"] == home.phoenix_url
+
+
+def test_no_secret_is_an_argument(home: Home) -> None:
+    for service in SERVICES.values():
+        arguments = " ".join(service.command(home).argv)
+        assert not any(secret in arguments for secret in vars(home.secrets).values()), service.name
+
+
+def test_phoenix_is_locked_and_silent(home: Home) -> None:
+    environment = SERVICES["phoenix"].command(home).environment
+    assert environment["PHOENIX_ENABLE_AUTH"] == "true"
+    assert environment["PHOENIX_TELEMETRY_ENABLED"] == "false"
+    assert environment["PHOENIX_DISABLE_AGENT_ASSISTANT"] == "true"
