@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, SpanKind
 from psycopg.types.json import Jsonb
 
 from telemetry import semconv
@@ -120,7 +120,7 @@ def _span_row(span: ReadableSpan) -> tuple[Any, ...]:
     shown_parent = parent
     if _is_top_run(span):
         shown_parent = None
-    elif semconv.RUN_ID not in (span.attributes or {}) and (parent is None or (span.parent and span.parent.is_remote)):
+    elif span.kind is SpanKind.SERVER:
         shown_parent = HIDDEN_PARENT
     return (
         format(context.span_id, "016x"),

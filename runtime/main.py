@@ -1,0 +1,95 @@
+"""The composition root: settings -> agents -> AgentOS -> app; telemetry, recorder and connections begin in the lifespan."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from agno.job_queue.config import QueueConfig
+from agno.os import AgentOS
+from agno.os.settings import AgnoAPISettings
+from fastapi import FastAPI
+
+from runtime import observability, problems, webhooks
+from runtime.deliveries import Deliveries
+from runtime.loader import Loaded, load
+from runtime.queue import Database
+from runtime.settings import Settings
+from runtime.webhooks import Context
+from telemetry import pipeline, recorder
+
+LEASE_SECONDS = 15  # a ticket whose worker has not been heard of for so long is another's
+DRAIN_SECONDS = 10  # how long runs may go on after SIGTERM
+FLUSH_SECONDS = 10
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The AgentOS application with our routes. Loads the agents; starts nothing before its lifespan does."""
+    database = Database(settings.database_url)
+    loaded = load(settings.agents_dir)
+    # FastAPI's own telemetry is off: it makes a span for every request, the webhook's among them, which has ours.
+    quiet = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+    base = FastAPI(title="Agent runtime", telemetry=quiet)  # type: ignore[arg-type]
+    base.add_exception_handler(problems.Problem, problems.answer)
+    base.include_router(webhooks.router)
+    base.include_router(observability.router)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Around AgentOS' own: its queue worker has drained before telemetry flushes.
+        telemetry = pipeline.start(_telemetry(settings))
+        recorder.install(telemetry)
+        database.instruments = telemetry.instruments
+        _observe(telemetry, database, loaded)
+        deliveries = Deliveries(settings.database_url, settings.delivery_retention_days)
+        await deliveries.open()
+        app.state.context = Context(settings, telemetry, loaded, deliveries)
+        try:
+            yield
+        finally:
+            await deliveries.close()
+            recorder.uninstall()
+            telemetry.shutdown(FLUSH_SECONDS)
+            database.db_engine.dispose()
+
+    agent_os = AgentOS(
+        name="Agent runtime",
+        db=database,
+        agents=loaded.of_kind("agent"),
+        teams=loaded.of_kind("team"),
+        workflows=loaded.of_kind("workflow"),
+        settings=AgnoAPISettings(os_security_key=settings.os_security_key),
+        base_app=base,
+        on_route_conflict="preserve_base_app",
+        lifespan=lifespan,
+        queue=QueueConfig(
+            durable=True,
+            max_concurrency=settings.run_concurrency,
+            max_queue_depth=settings.queue_max_depth,
+            max_attempts=settings.run_max_attempts,
+            retry_delay_seconds=2,
+            lock_grace_seconds=LEASE_SECONDS,
+            stop_timeout_seconds=DRAIN_SECONDS,
+            poll_interval=0.25,
+            retention_seconds=settings.delivery_retention_days * 86_400,
+        ),
+        telemetry=False,
+    )
+    return agent_os.get_app()
+
+
+def _telemetry(settings: Settings) -> pipeline.Settings:
+    return pipeline.Settings(
+        service_name=settings.otel_service_name,
+        environment=settings.deployment_environment,
+        mode=settings.telemetry_mode,
+        otlp_endpoint=settings.otel_exporter_otlp_endpoint,
+        database_url=settings.database_url,
+        clickhouse_url=settings.clickhouse_url,
+        phoenix_url=settings.phoenix_url,
+        phoenix_api_key=settings.phoenix_api_key,
+    )
+
+
+def _observe(telemetry: pipeline.Telemetry, database: Database, loaded: Loaded) -> None:
+    telemetry.instruments.observe("agno.queue.depth", database.depth)
+    telemetry.instruments.observe("agno.queue.oldest.age", database.oldest)
+    telemetry.instruments.observe("agno.agents.loaded", loaded.counts)

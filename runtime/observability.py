@@ -1,0 +1,61 @@
+"""GET /api/metrics: the instruments of this process. GET /api/runs/{run_id}: where a run is."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from runtime import queue
+from runtime.problems import Problem
+from runtime.webhooks import RETRY_SECONDS, Context
+from telemetry import semconv
+
+router = APIRouter(prefix="/api", tags=["observability"])
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus text, or OpenMetrics with exemplars when the Accept header asks for it."""
+    context: Context = request.app.state.context
+    body, content_type = await run_in_threadpool(context.telemetry.exposition, request.headers.get("accept"))
+    return Response(body, media_type=content_type)
+
+
+@router.get("/telemetry")
+async def telemetry(request: Request) -> dict[str, Any]:
+    """Per destination: spans queued, exported, dropped, failed, and its last error."""
+    context: Context = request.app.state.context
+    return context.telemetry.health()
+
+
+@router.get("/runs/{run_id}")
+async def run(run_id: str, request: Request) -> dict[str, Any]:
+    """The ticket of a run: status, attempts, trace id and links. 404 for a run without a ticket."""
+    context: Context = request.app.state.context
+    try:
+        ticket = await request.app.state.queue_worker.store.get_job(run_id)
+    except queue.UNAVAILABLE as error:
+        raise Problem(503, "the database is away", retry_after=RETRY_SECONDS) from error
+    if ticket is None:
+        raise Problem(404, f"there is no ticket of run {run_id!r}")
+    metadata = ticket["payload"].get("kwargs", {}).get("metadata", {})
+    traceparent = str(metadata.get(semconv.TICKET_CONTEXT, {}).get("traceparent", ""))
+    trace_id = traceparent.split("-")[1] if traceparent else None
+    links = {
+        "run": f"/{ticket['component_type']}s/{ticket['component_id']}/runs/{run_id}?session_id={ticket['session_id']}"
+    }
+    if trace_id:
+        links["trace"] = f"/traces/{trace_id}"
+        if context.settings.phoenix_url:
+            links["phoenix"] = f"{context.settings.phoenix_url}/redirects/traces/{trace_id}"
+    return {
+        "run_id": run_id,
+        "agent_id": ticket["component_id"],
+        "session_id": ticket["session_id"],
+        "status": ticket["status"],
+        "attempt": ticket["attempt"],
+        "max_attempts": ticket["max_attempts"],
+        "error": ticket["error"],
+        "trace_id": trace_id,
+        "links": links,
+    }

@@ -1,0 +1,131 @@
+"""Tickets: agno's durable queue in Postgres, with the webhook's context on every ticket."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agno.db.postgres import PostgresDb
+from agno.db.postgres.engine import create_postgres_engine
+from agno.db.schemas.jobs import QueuedJob
+from agno.os.job_queue import QueueWorker, aenqueue_ticket, wake_queue_worker
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
+
+from telemetry import semconv
+from telemetry.metrics import Instruments
+
+SCHEMA = "agno"
+QUEUE = "default"
+UNAVAILABLE = (OperationalError, TimeoutError)
+_DEPTH = text(
+    f"SELECT status, count(*), extract(epoch FROM now()) - min(available_at) FROM {SCHEMA}.agno_jobs"
+    " WHERE status IN ('queued', 'running', 'paused') GROUP BY status"
+)
+
+
+class QueueFull(Exception):
+    """As many tickets wait as may."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A committed ticket; `new` is False when it was there before. `context` is what its first webhook put on it."""
+
+    new: bool
+    run_id: str
+    session_id: str
+    component_id: str
+    context: Mapping[str, Any]
+
+
+class Database(PostgresDb):
+    """AgentOS' database and the store of its queue. `instruments` is set once telemetry has started."""
+
+    def __init__(self, database_url: str) -> None:
+        # Postgres that is away must be an error within seconds: a webhook waits for it
+        engine = create_postgres_engine(
+            database_url, pool_size=10, max_overflow=20, pool_timeout=5, connect_args={"connect_timeout": 3}
+        )
+        super().__init__(db_engine=engine, db_schema=SCHEMA)
+        self.instruments: Instruments | None = None
+
+    def claim_job(
+        self, worker_id: str, lock_grace_seconds: int = 60, deployment_id: str | None = None
+    ) -> dict[str, Any] | None:
+        job = super().claim_job(worker_id, lock_grace_seconds, deployment_id)
+        if job is not None:
+            context = stamp(job)
+            if self.instruments is not None and "accepted_at" in context and job["attempt"] == 1:
+                self.instruments.ticket_waited(job["component_id"], max(0.0, time.time() - context["accepted_at"]))
+        return job
+
+    def depth(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        """Tickets by state, for agno.queue.depth; nothing while Postgres is away."""
+        return [(count, {"queue": QUEUE, "state": status}) for status, count, _ in self._states()]
+
+    def oldest(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        """Seconds that the oldest waiting ticket waits, for agno.queue.oldest.age; 0 when none does."""
+        ages = [age for status, _, age in self._states() if status == "queued"]
+        return [(max(0.0, float(ages[0])) if ages else 0.0, {"queue": QUEUE})]
+
+    def _states(self) -> list[Any]:
+        try:
+            with self.db_engine.connect() as connection:
+                return list(connection.execute(_DEPTH))
+        except DBAPIError:
+            return []
+
+
+def stamp(job: dict[str, Any]) -> dict[str, Any]:
+    """Writes the attempt into the run's metadata, also of a run that goes on after a pause; answers the context."""
+    payload = job["payload"]
+    metadata = payload.setdefault("kwargs", {}).setdefault("metadata", {})
+    context: dict[str, Any] = metadata.setdefault(semconv.TICKET_CONTEXT, {})
+    context["attempt"] = job["attempt"]
+    if payload.get("continue"):
+        again = payload["continue"].setdefault("kwargs", {}).setdefault("metadata", {})
+        again[semconv.TICKET_CONTEXT] = context
+    return context
+
+
+async def enqueue(
+    worker: QueueWorker,
+    component: Any,
+    kind: str,
+    *,
+    key: str,
+    run_id: str,
+    session_id: str,
+    user_id: str | None,
+    prompt: str,
+    metadata: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> Accepted:
+    """Commits a ticket, once per `key` and user (agno's scope of a key): the second time answers the first ticket.
+
+    Raises QueueFull or UNAVAILABLE.
+    """
+    job = QueuedJob(
+        id=run_id,
+        component_type=kind,
+        component_id=component.id,
+        session_id=session_id,
+        user_id=user_id,
+        payload={"input": prompt, "kwargs": {"metadata": {**metadata, semconv.TICKET_CONTEXT: dict(context)}}},
+        max_attempts=worker.config.max_attempts,
+        idempotency_key=key,
+    ).to_dict()
+    result = await aenqueue_ticket(worker, job, component)
+    if result["reason"] == "queue_full":
+        raise QueueFull
+    stored = result["job"]
+    if result["accepted"]:
+        wake_queue_worker(worker)
+    return Accepted(
+        new=result["accepted"],
+        run_id=stored["id"],
+        session_id=stored["session_id"],
+        component_id=stored["component_id"],
+        context=stored["payload"]["kwargs"]["metadata"][semconv.TICKET_CONTEXT],
+    )

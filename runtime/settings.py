@@ -1,0 +1,54 @@
+"""Every setting of the runtime. Nothing else in this package reads the environment. `.env.example` lists them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables have the fields' names in capitals; a `.env` in the working directory is read too."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    database_url: str = Field(
+        "postgresql://agents:agents@127.0.0.1:5432/agents",
+        description="Postgres: sessions, runs, tickets, deliveries, spans.",
+    )
+    agents_dir: Path = Field(Path("agents"), description="Directory of agent files, loaded by path.")
+    runtime_host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key.")
+    runtime_port: int = Field(7777, ge=0, le=65535, description="Port to listen on.")
+    os_security_key: str | None = Field(None, description="Bearer key for AgentOS and the admin routes.")
+
+    webhook_secret: str | None = Field(
+        None, description="Standard Webhooks secret (whsec_...). Without one every webhook is refused."
+    )
+    webhook_max_bytes: int = Field(1_048_576, ge=1, description="Largest body of a webhook, in bytes.")
+    delivery_retention_days: int = Field(7, ge=1, description="How long a delivery id is remembered.")
+    queue_max_depth: int = Field(10_000, ge=1, description="Tickets that may wait; more are answered with 429.")
+    run_concurrency: int = Field(8, ge=1, description="Runs executed at once by this process.")
+    run_max_attempts: int = Field(3, ge=1, description="Attempts of a run that failed or whose process died.")
+
+    telemetry_mode: Literal["collector", "direct", "off"] = Field(
+        "collector", description="Where telemetry goes: to a collector, to the stores directly, or nowhere."
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        "http://127.0.0.1:4317", description="The collector (OTLP over gRPC), in collector mode."
+    )
+    otel_service_name: str = Field("agent-runtime", description="service.name, and the project in Phoenix.")
+    deployment_environment: str = Field("local", description="deployment.environment.name of all telemetry.")
+    clickhouse_url: str | None = Field(None, description="ClickHouse, in direct mode: http://user:password@host/otel.")
+    phoenix_url: str | None = Field(None, description="Phoenix, in direct mode and for links.")
+    phoenix_api_key: str | None = Field(None, description="Phoenix' key, in direct mode.")
+
+    model: str | None = Field(None, description="Model of the sample agents, such as openai:gpt-5. None: offline.")
+    openai_api_key: str | None = Field(None, description="Key of OpenAI or of what OPENAI_BASE_URL names.")
+    openai_base_url: str | None = Field(None, description="Any OpenAI-compatible server.")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once. Raises pydantic.ValidationError, which names the variable."""
+    return Settings()

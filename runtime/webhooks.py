@@ -1,0 +1,202 @@
+"""POST /api/webhooks/{agent_id}: a signed delivery becomes one ticket, and the sender learns its run and trace."""
+
+import logging
+import time
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from uuid import uuid4
+
+from agno.os.job_queue import QueueWorker
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from runtime import deliveries, payload, queue, signatures
+from runtime.deliveries import Deliveries, Delivery
+from runtime.loader import Component, Loaded
+from runtime.problems import Problem
+from runtime.settings import Settings
+from telemetry import semconv
+from telemetry.pipeline import Telemetry
+
+log = logging.getLogger(__name__)
+router = APIRouter(prefix="/api", tags=["webhooks"])
+
+SOURCE = "webhook"
+UNKNOWN = "unknown"  # what the metrics call an agent that does not exist: ids from outside are never attributes
+RETRY_SECONDS = 2
+UNAVAILABLE = (*deliveries.UNAVAILABLE, *queue.UNAVAILABLE)
+_OUTCOMES = {401: "rejected", 404: "invalid", 409: "conflict", 429: "throttled", 503: "failed"}
+_propagator = TraceContextTextMapPropagator()
+
+
+@dataclass
+class Context:
+    """What the routes share; main.py puts it on app.state."""
+
+    settings: Settings
+    telemetry: Telemetry
+    loaded: Loaded
+    deliveries: Deliveries
+
+
+@router.post("/webhooks/{agent_id}", status_code=202)
+async def receive(agent_id: str, request: Request) -> Response:
+    """Accepts a delivery for an agent, a team or a workflow.
+
+    202: a new run, committed; 200: this delivery was accepted before, its run is named; 409: the id was used for
+    something else; 400, 401, 404, 413, 415, 422, 429 and 503: problems (RFC 9457), the last two with Retry-After.
+    """
+    context: Context = request.app.state.context
+    began = time.perf_counter()
+    known = agent_id if agent_id in context.loaded.components else UNKNOWN
+    parent = _propagator.extract(request.headers)
+    name = f"webhook {known}"
+    with context.telemetry.tracer.start_as_current_span(
+        name, parent, SpanKind.SERVER, {semconv.SPAN_KIND: "CHAIN", semconv.DELIVERY_SOURCE: SOURCE}
+    ) as span:
+        try:
+            response, outcome = await _accept(agent_id, request, context, span)
+        except Problem as problem:
+            response, outcome = problem.response(), _OUTCOMES.get(problem.status, "invalid")
+            if problem.status >= 500:
+                span.set_status(Status(StatusCode.ERROR, problem.detail))
+        span.set_attribute("http.response.status_code", response.status_code)
+        context.telemetry.instruments.webhook_answered(known, SOURCE, outcome, time.perf_counter() - began)
+    return response
+
+
+async def _accept(agent_id: str, request: Request, context: Context, span: Span) -> tuple[Response, str]:
+    body = await _body(request, context.settings.webhook_max_bytes)
+    delivery_id = signatures.verify(context.settings.webhook_secret, request.headers, body)
+    span.set_attribute(semconv.DELIVERY_ID, delivery_id)
+    component = _component(agent_id, context.loaded)
+    given = payload.parse(body)
+    body_hash = deliveries.hash_of(body)
+    try:
+        stored = await context.deliveries.find(SOURCE, delivery_id)
+        if stored is not None:
+            return _again(stored, component, body_hash, context, span)
+        worker: QueueWorker = request.app.state.queue_worker
+        accepted = await _enqueue(worker, component, given, delivery_id, body_hash, span)
+    except queue.QueueFull:
+        raise Problem(429, "the queue is full", retry_after=RETRY_SECONDS) from None
+    except UNAVAILABLE as error:
+        log.warning("delivery %s was not accepted: %s", delivery_id, error)
+        raise Problem(503, "the database is away; nothing was accepted", retry_after=RETRY_SECONDS) from error
+    delivery = Delivery(
+        SOURCE,
+        delivery_id,
+        str(accepted.context.get("body_hash")),
+        accepted.component_id,
+        accepted.run_id,
+        accepted.session_id,
+        _trace_id_of(accepted.context),
+    )
+    try:
+        await context.deliveries.record(delivery)
+    except deliveries.UNAVAILABLE as error:
+        # The ticket is committed, so the delivery is accepted; sent again, the ticket answers it and the row is made.
+        log.warning("delivery %s is accepted, but not remembered yet: %s", delivery_id, error)
+    if not accepted.new:
+        return _again(delivery, component, body_hash, context, span)
+    context.telemetry.instruments.dedup_decided(SOURCE, "miss")
+    _describe(span, delivery, "miss")
+    return JSONResponse(_answer(delivery, component, "new"), 202), "accepted"
+
+
+async def _enqueue(
+    worker: QueueWorker, component: Component, given: payload.Payload, delivery_id: str, body_hash: str, span: Span
+) -> queue.Accepted:
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, trace.set_span_in_context(span))
+    return await queue.enqueue(
+        worker,
+        component.value,
+        component.kind,
+        key=f"{SOURCE}:{delivery_id}",
+        run_id=str(uuid4()),
+        session_id=given.session_id or str(uuid4()),
+        user_id=given.user_id,
+        prompt=given.input,
+        metadata=given.metadata,
+        context={
+            **carrier,
+            "source": SOURCE,
+            "delivery_id": delivery_id,
+            "body_hash": body_hash,
+            "accepted_at": time.time(),
+        },
+    )
+
+
+def _again(
+    stored: Delivery, component: Component, body_hash: str, context: Context, span: Span
+) -> tuple[Response, str]:
+    same = stored.is_same(body_hash, component.id)
+    decision = "hit" if same else "conflict"
+    context.telemetry.instruments.dedup_decided(SOURCE, decision)
+    _describe(span, stored, decision)
+    if not same:
+        raise Problem(
+            409,
+            f"webhook-id {stored.delivery_id!r} was used for another delivery: an id is used again only to send the "
+            "same body to the same agent again",
+            run_id=stored.run_id,
+        )
+    return JSONResponse(_answer(stored, component, "duplicate"), 200), "duplicate"
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, read no further than `limit` bytes. Raises a 413 or 415 Problem."""
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise Problem(415, f"the content type must be application/json, not {media_type or 'absent'}")
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise Problem(413, f"the body is larger than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _component(agent_id: str, loaded: Loaded) -> Component:
+    component = loaded.components.get(agent_id)
+    if component is None:
+        near = get_close_matches(agent_id, loaded.components, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise Problem(404, f"there is no agent, team or workflow {agent_id!r}{hint}", nearest=near[0] if near else None)
+    return component
+
+
+def _describe(span: Span, delivery: Delivery, decision: str) -> None:
+    span.set_attribute(semconv.DEDUP_DECISION, decision)
+    span.set_attribute(semconv.AGENT_ID, delivery.component_id)
+    span.set_attribute(semconv.SESSION_ID, delivery.session_id)
+    span.set_attribute(semconv.RUN_ID, delivery.run_id)
+    if decision != "miss" and delivery.trace_id:
+        # where the run is: the trace of the delivery that was accepted
+        first = SpanContext(int(delivery.trace_id, 16), 1, is_remote=True, trace_flags=TraceFlags(1))
+        span.add_link(first)
+
+
+def _answer(delivery: Delivery, component: Component, decision: str) -> dict[str, Any]:
+    path = f"/{component.kind}s/{component.id}/runs/{delivery.run_id}?session_id={delivery.session_id}"
+    return {
+        "run_id": delivery.run_id,
+        "session_id": delivery.session_id,
+        "trace_id": delivery.trace_id,
+        "decision": decision,
+        "links": {"run": path, "status": f"/api/runs/{delivery.run_id}"},
+    }
+
+
+def _trace_id_of(context: Any) -> str | None:
+    """The trace id within a W3C traceparent (version-traceid-spanid-flags)."""
+    parts = str(context.get("traceparent", "")).split("-")
+    return parts[1] if len(parts) == 4 else None
