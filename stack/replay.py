@@ -176,9 +176,9 @@ def told(console: Console) -> Iterator[None]:
     try:
         yield
     except StackError as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False)
+        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         if error.hint:
-            console.print(f"Next step: {error.hint}", markup=False, highlight=False)
+            console.print(f"Next step: {error.hint}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -218,7 +218,12 @@ def replay(
     try:
         conversations = read(file)
     except (FormatError, OSError, UnicodeDecodeError) as error:
-        console.print(f"{file}: {error}" if isinstance(error, ValueError) else str(error), style="red", markup=False)
+        console.print(
+            f"{file}: {error}" if isinstance(error, ValueError) else str(error),
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(2) from error
     options: dict[str, Any] = {"rate": rate, "speed": speed, "repeat": repeat, "wait": wait, "timeout": timeout}
     with told(console), bars(console) as progress:

@@ -70,7 +70,9 @@ class Report:
             for what in ("missing", "doubled", "unknown"):
                 if ids := getattr(line, what):
                     more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-                    console.print(f"{line.name}, {what}: {', '.join(ids[:5])}{more}", style="red", highlight=False)
+                    console.print(
+                        f"{line.name}, {what}: {', '.join(ids[:5])}{more}", style="red", highlight=False, soft_wrap=True
+                    )
         if self.ok:
             console.print("Everything is everywhere, once.", style="green")
 
@@ -257,7 +259,7 @@ def verify(
     try:
         report = check(home, began, timeout, console)
     except StoreDown as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     if as_json:
         typer.echo(json.dumps(report.as_json()))

@@ -22,7 +22,7 @@ def test_a_file_of_another_form_is_told_and_nothing_is_sent(tmp_path: Path, monk
     )
     said = CliRunner().invoke(app, ["replay", str(file)])
     assert said.exit_code == 2
-    assert "entry 1, message 2: tool_calls[0].function: missing" in said.output.replace("\n", " ")
+    assert "entry 1, message 2: tool_calls[0].function: missing" in said.output
     assert not (tmp_path / "home").exists(), "it did not even look for a stack"
 
 
