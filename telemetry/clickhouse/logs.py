@@ -10,6 +10,7 @@ from telemetry.clickhouse.values import (
     NotEncodable,
     as_string,
     attribute_map,
+    nanoseconds,
     service_name,
     span_id,
     trace_id,
@@ -45,7 +46,7 @@ def columns(records: Sequence[ReadableLogRecord]) -> list[list[Any]]:
         severity = record.severity_number
         rows.append(
             (
-                record.timestamp or record.observed_timestamp or 0,
+                nanoseconds(record.timestamp or record.observed_timestamp),
                 trace_id(record.trace_id),
                 span_id(record.span_id),
                 int(record.trace_flags or 0) & 0xFF,

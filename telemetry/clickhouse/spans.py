@@ -6,7 +6,15 @@ from typing import Any, Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from telemetry.clickhouse.values import STRING_MAP, attribute_map, service_name, span_id, trace_id, transposed
+from telemetry.clickhouse.values import (
+    STRING_MAP,
+    attribute_map,
+    nanoseconds,
+    service_name,
+    span_id,
+    trace_id,
+    transposed,
+)
 
 TABLE: Final = "otel_traces"
 COLUMNS: Final = {
@@ -62,7 +70,7 @@ def columns(spans: Sequence[ReadableSpan]) -> list[list[Any]]:
         events, links = span.events, span.links
         rows.append(
             (
-                start,
+                nanoseconds(start),
                 trace_id(context.trace_id),
                 span_id(context.span_id),
                 span_id(span.parent.span_id) if span.parent else "",
@@ -78,7 +86,7 @@ def columns(spans: Sequence[ReadableSpan]) -> list[list[Any]]:
                 ((span.end_time or 0) - start) % 2**64,
                 STATUSES[span.status.status_code],
                 span.status.description or "",
-                [event.timestamp for event in events],
+                [nanoseconds(event.timestamp) for event in events],
                 [event.name for event in events],
                 [attribute_map(event.attributes) for event in events],
                 [trace_id(link.context.trace_id) for link in links],

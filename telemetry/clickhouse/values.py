@@ -120,6 +120,11 @@ def span_id(value: int | None) -> str:
     return f"{value:016x}" if value else ""
 
 
+def nanoseconds(value: int | None) -> int:
+    """Unix nanoseconds as the server keeps them, signed: what is beyond the year 2262 wraps around, as in Go."""
+    return ((value or 0) + 2**63) % 2**64 - 2**63
+
+
 def service_name(resource: Mapping[str, Any]) -> str:
     name = resource.get("service.name")
     return as_string(name) if name is not None else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from conftest import ClickHouse
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -31,7 +32,7 @@ MIDNIGHT = time.time_ns() // DAY * DAY
 
 
 @pytest.fixture
-def otel(clickhouse: Any) -> Iterator[Client]:
+def otel(clickhouse: ClickHouse) -> Iterator[Client]:
     """The writing user, without final: it sees what is stored."""
     client = connect(clickhouse.otel_url)
     yield client
@@ -39,14 +40,14 @@ def otel(clickhouse: Any) -> Iterator[Client]:
 
 
 @pytest.fixture
-def reader(clickhouse: Any) -> Iterator[Client]:
+def reader(clickhouse: ClickHouse) -> Iterator[Client]:
     client = connect(clickhouse.readonly_url)
     yield client
     client.close()
 
 
 @pytest.fixture
-def writer(clickhouse: Any) -> Iterator[DirectWriter]:
+def writer(clickhouse: ClickHouse) -> Iterator[DirectWriter]:
     direct = DirectWriter(clickhouse.otel_url)
     yield direct
     direct.close()
@@ -86,7 +87,7 @@ def count(client: Client, table: str) -> int:
 
 
 def test_runs_and_calls_read_well_and_are_counted_once(
-    writer: DirectWriter, otel: Client, reader: Client, clickhouse: Any
+    writer: DirectWriter, otel: Client, reader: Client, clickhouse: ClickHouse
 ) -> None:
     first, second = run_spans("run-1", MIDNIGHT), run_spans("run-2", MIDNIGHT)
     writer.write_spans(first + second)
@@ -175,7 +176,7 @@ def test_a_batch_with_wrong_clocks_is_stored(writer: DirectWriter, reader: Clien
     assert count(reader, "otel_traces") == len(spans)
 
 
-def test_what_is_older_than_the_retention_goes(writer: DirectWriter, otel: Client, clickhouse: Any) -> None:
+def test_what_is_older_than_the_retention_goes(writer: DirectWriter, otel: Client, clickhouse: ClickHouse) -> None:
     writer.write_spans(run_spans("old", MIDNIGHT - 10 * DAY) + run_spans("new", MIDNIGHT))
     assert count(otel, "runs") == 2
     migrate(clickhouse.otel_url, retention_days=5)
@@ -190,7 +191,7 @@ def test_what_is_older_than_the_retention_goes(writer: DirectWriter, otel: Clien
         migrate(clickhouse.otel_url, retention_days=0)
 
 
-def test_migrations_run_once_and_are_never_edited(clickhouse: Any, tmp_path: Path) -> None:
+def test_migrations_run_once_and_are_never_edited(clickhouse: ClickHouse, tmp_path: Path) -> None:
     url, files = clickhouse.otel_url, tmp_path / "schema"
     shutil.copytree(SCHEMA, files)
     assert migrate(url, directory=files) == []
@@ -208,7 +209,7 @@ def test_migrations_run_once_and_are_never_edited(clickhouse: Any, tmp_path: Pat
         migrate(url, directory=files)
 
 
-def test_the_command(clickhouse: Any) -> None:
+def test_the_command(clickhouse: ClickHouse) -> None:
     def run(url: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key != "CLICKHOUSE_URL"}
         environment |= {"CLICKHOUSE_URL": url} if url else {}

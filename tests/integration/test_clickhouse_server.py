@@ -19,6 +19,7 @@ import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
+from conftest import ClickHouse
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -86,7 +87,7 @@ def refused(url: str, query: str) -> str:
     return str(error.value)
 
 
-def test_strangers_are_refused_over_http(clickhouse: Any) -> None:
+def test_strangers_are_refused_over_http(clickhouse: ClickHouse) -> None:
     port = clickhouse.http_port
     users = {"otel": ["", "wrong"], "readonly": ["", "wrong"], "default": ["", "wrong"], "nobody": [""]}
     for user, passwords in users.items():
@@ -97,7 +98,7 @@ def test_strangers_are_refused_over_http(clickhouse: Any) -> None:
     assert anonymous.status_code >= 400
 
 
-def test_strangers_are_refused_on_the_native_port(clickhouse: Any) -> None:
+def test_strangers_are_refused_on_the_native_port(clickhouse: ClickHouse) -> None:
     assert hello(clickhouse.tcp_port, "otel", clickhouse.password) == 0  # the server's hello
     for user, password in (("otel", "wrong"), ("default", ""), ("readonly", "")):
         assert hello(clickhouse.tcp_port, user, password) == 2, user  # an exception
@@ -113,7 +114,7 @@ def hello(port: int, user: str, password: str) -> int:
         return connection.recv(1)[0]
 
 
-def test_it_listens_on_loopback_only(clickhouse: Any) -> None:
+def test_it_listens_on_loopback_only(clickhouse: ClickHouse) -> None:
     listening = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         address, state = line.split()[1], line.split()[3]
@@ -147,13 +148,13 @@ WRITES = [
 ]
 
 
-def test_the_reader_only_reads(clickhouse: Any) -> None:
+def test_the_reader_only_reads(clickhouse: ClickHouse) -> None:
     for query in WRITES:
         error = refused(clickhouse.readonly_url, query)
         assert "ACCESS_DENIED" in error or "READONLY" in error, query
 
 
-def test_the_readers_limits_hold_and_may_be_lowered(clickhouse: Any) -> None:
+def test_the_readers_limits_hold_and_may_be_lowered(clickhouse: ClickHouse) -> None:
     url = clickhouse.readonly_url
     slow = "SELECT sum(sleepEachRow(0.1)) FROM numbers(100) SETTINGS max_execution_time = 0.5, max_block_size = 1"
     assert "TIMEOUT_EXCEEDED" in refused(url, slow)
@@ -165,7 +166,7 @@ def test_the_readers_limits_hold_and_may_be_lowered(clickhouse: Any) -> None:
             assert "SETTING_CONSTRAINT_VIOLATION" in refused(url, f"SELECT 1 SETTINGS {name} = {value}"), name
 
 
-def test_the_reader_gets_what_grafana_asks_for(clickhouse: Any) -> None:
+def test_the_reader_gets_what_grafana_asks_for(clickhouse: ClickHouse) -> None:
     with client(clickhouse.readonly_url) as reader:
         databases = {row[0] for row in reader.query("SHOW DATABASES").result_rows}
         tables = {row[0] for row in reader.query("SHOW TABLES").result_rows}
@@ -178,7 +179,7 @@ def test_the_reader_gets_what_grafana_asks_for(clickhouse: Any) -> None:
             assert reader.query(f"SELECT * FROM system.{table} LIMIT 1 SETTINGS max_execution_time = 20").row_count
 
 
-def test_the_writer_stays_in_its_databases(clickhouse: Any) -> None:
+def test_the_writer_stays_in_its_databases(clickhouse: ClickHouse) -> None:
     for query in (
         "CREATE DATABASE other",
         "CREATE TABLE default.t (a UInt8) ENGINE = Memory",
@@ -189,7 +190,7 @@ def test_the_writer_stays_in_its_databases(clickhouse: Any) -> None:
         assert "ACCESS_DENIED" in refused(clickhouse.otel_url, query), query
 
 
-def test_a_query_can_be_killed(clickhouse: Any) -> None:
+def test_a_query_can_be_killed(clickhouse: ClickHouse) -> None:
     errors: list[str] = []
     slow = "SELECT sleepEachRow(0.1) FROM numbers(250) SETTINGS max_block_size = 1 FORMAT Null"
     thread = threading.Thread(target=lambda: errors.append(refused(clickhouse.readonly_url, slow)))
@@ -209,7 +210,7 @@ def wait_for(condition: Any, seconds: float = 10) -> None:
         time.sleep(0.05)
 
 
-def test_sixteen_clients_at_once(clickhouse: Any) -> None:
+def test_sixteen_clients_at_once(clickhouse: ClickHouse) -> None:
     with client(clickhouse.otel_url) as writer:
         writer.command("CREATE TABLE numbers16 (worker UInt8, n UInt32) ENGINE = MergeTree ORDER BY (worker, n)")
 
@@ -243,7 +244,7 @@ def node_client(pytestconfig: pytest.Config) -> Path:
     return directory
 
 
-def test_the_node_client(clickhouse: Any, node_client: Path) -> None:
+def test_the_node_client(clickhouse: ClickHouse, node_client: Path) -> None:
     urls = {"OTEL_URL": clickhouse.otel_url, "READONLY_URL": clickhouse.readonly_url}
     answer = subprocess.run(
         ["node", "client.mjs"], cwd=node_client, env={**os.environ, **urls}, capture_output=True, text=True, timeout=60
@@ -359,7 +360,7 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in answer.stderr
 
 
-def test_system_logs_are_bounded(clickhouse: Any) -> None:
+def test_system_logs_are_bounded(clickhouse: ClickHouse) -> None:
     with client(clickhouse.otel_url) as writer:
         writer.command("SELECT 'logged'")
         writer.command("SYSTEM FLUSH LOGS")

@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import ClickHouse, wait
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
@@ -189,14 +191,7 @@ def collected(
     command = [str(collector_binary), "--config", str(collector.CONFIG)]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                collector.check(stack_home)
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "collector.log").read_text()
-                time.sleep(0.1)
+        wait(lambda: collector.check(stack_home), 30, process, tmp_path / "collector.log")
         yield f"http://127.0.0.1:{stack_home.ports['otlp_grpc']}", url
     finally:
         process.terminate()
@@ -216,7 +211,7 @@ TABLES = {
 
 
 def test_the_direct_writer_and_the_collector_write_the_same_rows(
-    clickhouse: Any, collected: tuple[str, str], caplog: pytest.LogCaptureFixture
+    clickhouse: ClickHouse, collected: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint, url = collected
     spans, metrics, logs = make_spans(), make_metrics(), make_logs()
@@ -248,6 +243,27 @@ def test_the_direct_writer_and_the_collector_write_the_same_rows(
         assert by_collector == direct, table
 
 
+def test_summaries_come_through_the_collector(stack_home: Home, collected: tuple[str, str]) -> None:
+    """The Python SDK never makes one, so the direct writer has none to write; other senders may."""
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="summary")
+    point = metric.summary.data_points.add(time_unix_nano=NOW, count=3, sum=6)
+    point.quantile_values.add(quantile=0.5, value=2)
+    answer = httpx.post(
+        f"http://127.0.0.1:{stack_home.ports['otlp_http']}/v1/metrics",
+        content=request.SerializeToString(),
+        headers={"content-type": "application/x-protobuf"},
+    )
+    assert answer.is_success, answer.text
+    deadline = time.monotonic() + 20
+    while not (found := dump(collected[1], "otel_metrics_summary", "TimeUnix")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    values = dict(line.split(":", 1) for line in found.splitlines() if ":" in line)
+    assert values["MetricName"].strip() == "summary" and values["Count"].strip() == "3"
+    assert values["ValueAtQuantiles.Quantile"].strip() == "[0.5]"
+
+
 def dump(url: str, table: str, order: str) -> str:
     """Every column of every row, computed ones too, one to a line."""
     address = httpx.URL(url)
@@ -261,7 +277,7 @@ def dump(url: str, table: str, order: str) -> str:
     return answer.text
 
 
-def test_what_cannot_be_utf_8_costs_only_itself(clickhouse: Any) -> None:
+def test_what_cannot_be_utf_8_costs_only_itself(clickhouse: ClickHouse) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -275,7 +291,23 @@ def test_what_cannot_be_utf_8_costs_only_itself(clickhouse: Any) -> None:
     assert clickhouse.rows(query) == [["good", "ä", ""], ["half ?", "a?b", "kept"]]
 
 
-def test_a_refused_write_raises_and_succeeds_when_repeated(clickhouse: Any, stack_home: Home) -> None:
+def test_times_beyond_64_bits_cost_only_themselves(clickhouse: ClickHouse) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    tracer.start_span("good").end()
+    odd = tracer.start_span("odd", start_time=2**63 + 5)
+    odd.add_event("event", timestamp=2**64 - 1)
+    odd.end(2**63 + 7)
+    writer = DirectWriter(clickhouse.otel_url)
+    writer.write_spans(exporter.get_finished_spans())
+    writer.close()
+    assert clickhouse.rows("SELECT SpanName, Duration FROM otel_traces WHERE SpanName = 'odd'") == [["odd", 2]]
+    assert clickhouse.rows("SELECT count() FROM otel_traces") == [[2]]
+
+
+def test_a_refused_write_raises_and_succeeds_when_repeated(clickhouse: ClickHouse, stack_home: Home) -> None:
     spans = make_spans()
     nowhere = DirectWriter("http://otel:wrong@127.0.0.1:1/otel")
     with pytest.raises(Exception, match="Connection refused"):
