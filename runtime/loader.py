@@ -1,4 +1,4 @@
-"""Agents, teams and workflows found in a directory, by path: the files are nobody's package and are never imported by name."""
+"""Agents, teams and workflows found in a directory, by path: the files are nobody's package."""
 
 import importlib.util
 import logging

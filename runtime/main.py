@@ -1,4 +1,4 @@
-"""The composition root: settings -> agents -> AgentOS -> app; telemetry, recorder and connections begin in the lifespan."""
+"""The composition root: settings -> agents -> AgentOS -> app; all else begins in the lifespan."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
