@@ -37,7 +37,7 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Span:
-    """`status` is that of a run's span, else empty."""
+    """`status` is that of a run's own span; empty for its calls and for the runs of members and steps."""
 
     run_id: str
     attempt: int
@@ -157,14 +157,17 @@ _RUNS = "SELECT run_id, lower(status) FROM agno.agno_runs WHERE run_id = ANY(%s)
 _SPANS = f"""
 SELECT span_id, coalesce(attributes ->> '{semconv.RUN_ID}', ''),
        coalesce((attributes ->> '{semconv.RUN_ATTEMPT}')::int, 1),
-       coalesce(attributes ->> '{semconv.RUN_STATUS}', ''), start_time::timestamptz, end_time::timestamptz
+       CASE WHEN attributes ->> '{semconv.PARENT_RUN_ID}' IS NULL
+            THEN coalesce(attributes ->> '{semconv.RUN_STATUS}', '') ELSE '' END,
+       start_time::timestamptz, end_time::timestamptz
 FROM agno.agno_spans
 WHERE start_time::timestamptz >= %s
 """.encode()
 
 _CLICKHOUSE_SPANS = f"""
 SELECT SpanId, any(SpanAttributes['{semconv.RUN_ID}']),
-       any(toUInt32OrZero(SpanAttributes['{semconv.RUN_ATTEMPT}'])), any(SpanAttributes['{semconv.RUN_STATUS}']),
+       any(toUInt32OrZero(SpanAttributes['{semconv.RUN_ATTEMPT}'])),
+       any(if(SpanAttributes['{semconv.PARENT_RUN_ID}'] = '', SpanAttributes['{semconv.RUN_STATUS}'], '')),
        min(toUnixTimestamp64Micro(Timestamp)) / 1e6,
        max(toUnixTimestamp64Micro(Timestamp) + intDiv(Duration, 1000)) / 1e6, toUInt32(count())
 FROM otel_traces
