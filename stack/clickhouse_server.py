@@ -8,6 +8,7 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 1 the server failed, 2 it could not 
 lock), 3 the wheel has no server that we know how to start.
 """
 
+import faulthandler
 import fcntl
 import importlib.metadata
 import os
@@ -24,6 +25,7 @@ from typing import Any
 VERIFIED = "26.9.0"  # the chdb-core that the tests ran against
 START_SECONDS = 60.0  # attaching a large database takes a while: 10 million spans took 2.5 s
 STOP_SECONDS = 1.0  # for running queries to end; what is acknowledged is on disk already
+HANG_SECONDS = 5.0  # then the process ends itself, with a traceback, though the engine may hold Python's lock
 
 
 class StartError(Exception):
@@ -65,6 +67,7 @@ def serve(directory: Path) -> int:
 
     def stop(*_: object) -> None:
         stopping.set()
+        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
         release(hold)
 
     signal.signal(signal.SIGTERM, stop)
@@ -86,7 +89,7 @@ def serve(directory: Path) -> int:
         raise StartError(*explain(errors[0], version))
     if not stopping.is_set():
         raise StartError(1, "the engine returned without being asked to stop")
-    say("stopped" if not engine.is_alive() else "stopped, with queries still running")
+    say("stopped" if not engine.is_alive() else "stopped, with clients still connected")
     return 0
 
 
