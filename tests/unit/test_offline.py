@@ -50,9 +50,7 @@ def test_the_same_prompt_gives_the_same_answer_and_counts() -> None:
 
 def test_a_tool_that_fits_the_prompt_is_called_with_valid_arguments() -> None:
     run = agent().run("What is the status of order A-1001?")
-    assert [(call.tool_name, call.tool_args) for call in run.tools] == [
-        ("order_status", {"order_id": "A-1001"})
-    ]
+    assert [(call.tool_name, call.tool_args) for call in run.tools] == [("order_status", {"order_id": "A-1001"})]
     assert "A-1001 is on its way" in run.content
 
 
@@ -117,9 +115,7 @@ def test_a_long_conversation_reports_cached_tokens() -> None:
         model=OfflineModel(latency=0.0), tools=[order_status], system_message="policy " * 1000, telemetry=False
     ).run("status of order A-1001")
     assert run.metrics.cache_read_tokens % 128 == 0
-    assert 0.4 < run.metrics.cache_read_tokens / run.metrics.input_tokens < 0.5, (
-        "all but new of the second call"
-    )
+    assert 0.4 < run.metrics.cache_read_tokens / run.metrics.input_tokens < 0.5, "all but new of the second call"
 
 
 def test_an_output_schema_is_answered_with_an_instance() -> None:
