@@ -60,6 +60,7 @@ async def receive(agent_id: str, request: Request) -> Response:
     ) as span:
         try:
             response, outcome = await _accept(agent_id, request, context, span)
+            span.set_status(Status(StatusCode.OK))
         except Problem as problem:
             response, outcome = problem.response(), _OUTCOMES.get(problem.status, "invalid")
             if problem.status >= 500:
@@ -75,6 +76,7 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     span.set_attribute(semconv.DELIVERY_ID, delivery_id)
     component = _component(agent_id, context.loaded)
     given = payload.parse(body)
+    span.set_attribute(semconv.INPUT_VALUE, given.input)
     body_hash = deliveries.hash_of(body)
     try:
         stored = await context.deliveries.find(SOURCE, delivery_id)
