@@ -10,6 +10,10 @@ from runtime.queue import SCHEMA, Database
 
 _LOCK = 7_263_544_105  # one at a time, however many runtimes start
 _AGNO_TABLES = ("sessions", "runs", "traces", "spans", "jobs", "approvals")
+_DELIVERY_KEY = f"""
+CREATE UNIQUE INDEX IF NOT EXISTS agno_jobs_delivery ON {SCHEMA}.agno_jobs (idempotency_key)
+WHERE idempotency_key LIKE 'webhook:%'
+"""  # agno's own index is per user, and the user is part of a delivery's body: one id would allow two runs
 
 
 def migrate(database_url: str) -> None:
@@ -26,6 +30,8 @@ def migrate(database_url: str) -> None:
             connection.commit()
             for table in _AGNO_TABLES:
                 database._get_table(table_type=table, create_table_if_not_found=True)
+            connection.execute(text(_DELIVERY_KEY))
+            connection.commit()
             connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
             connection.commit()
     finally:

@@ -10,14 +10,15 @@ from agno.db.postgres.engine import create_postgres_engine
 from agno.db.schemas.jobs import QueuedJob
 from agno.os.job_queue import QueueWorker, aenqueue_ticket, wake_queue_worker
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from telemetry import semconv
 from telemetry.metrics import Instruments
 
 SCHEMA = "agno"
 QUEUE = "default"
-UNAVAILABLE = (OperationalError, TimeoutError)
+UNAVAILABLE = (OperationalError, InterfaceError, TimeoutError)
+_OF_KEY = text(f"SELECT * FROM {SCHEMA}.agno_jobs WHERE idempotency_key = :key")
 _DEPTH = text(
     f"SELECT status, count(*), extract(epoch FROM now()) - min(available_at) FROM {SCHEMA}.agno_jobs"
     " WHERE status IN ('queued', 'running', 'paused') GROUP BY status"
@@ -50,6 +51,17 @@ class Database(PostgresDb):
         super().__init__(db_engine=engine, db_schema=SCHEMA)
         self.instruments: Instruments | None = None
 
+    def enqueue_job(self, job: dict[str, Any], max_depth: int = 0) -> dict[str, Any]:
+        """As agno's, but a delivery's key is one for all users (runtime.migrate makes the index that sees to it)."""
+        try:
+            return super().enqueue_job(job, max_depth)
+        except IntegrityError:
+            with self.db_engine.connect() as connection:
+                stored = connection.execute(_OF_KEY, {"key": job["idempotency_key"]}).mappings().first()
+            if stored is None:
+                raise
+            return {"accepted": False, "reason": "duplicate", "job": dict(stored)}
+
     def claim_job(
         self, worker_id: str, lock_grace_seconds: int = 60, deployment_id: str | None = None
     ) -> dict[str, Any] | None:
@@ -73,20 +85,39 @@ class Database(PostgresDb):
         try:
             with self.db_engine.connect() as connection:
                 return list(connection.execute(_DEPTH))
-        except DBAPIError:
+        except SQLAlchemyError:
             return []
 
 
 def stamp(job: dict[str, Any]) -> dict[str, Any]:
-    """Writes the attempt into the run's metadata, also of a run that goes on after a pause; answers the context."""
+    """Writes the attempt into the run's metadata, also of a run that goes on after a pause; answers the context.
+
+    Never raises: the ticket is claimed, and would wait for its lease to end.
+    """
     payload = job["payload"]
-    metadata = payload.setdefault("kwargs", {}).setdefault("metadata", {})
-    context: dict[str, Any] = metadata.setdefault(semconv.TICKET_CONTEXT, {})
-    context["attempt"] = job["attempt"]
-    if payload.get("continue"):
-        again = payload["continue"].setdefault("kwargs", {}).setdefault("metadata", {})
-        again[semconv.TICKET_CONTEXT] = context
+    context = {**context_of(job), "attempt": job["attempt"]}
+    _kwargs(payload)["metadata"] = {**_metadata(payload), semconv.TICKET_CONTEXT: context}
+    if again := payload.get("continue"):
+        _kwargs(again)["metadata"] = {**_metadata(again), semconv.TICKET_CONTEXT: context}
     return context
+
+
+def context_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What the webhook put on the ticket; empty for a ticket that did not come from one."""
+    context = _metadata(job["payload"] or {}).get(semconv.TICKET_CONTEXT)
+    return context if isinstance(context, dict) else {}
+
+
+def _kwargs(payload: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(payload.get("kwargs"), dict):
+        payload["kwargs"] = {}
+    kwargs: dict[str, Any] = payload["kwargs"]
+    return kwargs
+
+
+def _metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = (payload.get("kwargs") or {}).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 async def enqueue(
@@ -102,7 +133,7 @@ async def enqueue(
     metadata: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> Accepted:
-    """Commits a ticket, once per `key` and user (agno's scope of a key): the second time answers the first ticket.
+    """Commits a ticket, once per `key`: the second time answers the first ticket.
 
     Raises QueueFull or UNAVAILABLE.
     """
@@ -127,5 +158,5 @@ async def enqueue(
         run_id=stored["id"],
         session_id=stored["session_id"],
         component_id=stored["component_id"],
-        context=stored["payload"]["kwargs"]["metadata"][semconv.TICKET_CONTEXT],
+        context=context_of(stored),
     )
