@@ -140,7 +140,8 @@ def recorder(tracer: Tracer, instruments: Instruments, kind: str) -> Begin:
             kind=kind,
             component_id=component_id,
             component_name=str(getattr(component, "name", None) or component_id),
-            run_id=str(encode.first(getattr(run_context, "run_id", None), getattr(output, "run_id", None), "")),
+            # a workflow's step gets the workflow's run context: its own id is only on its own output
+            run_id=str(encode.first(getattr(output, "run_id", None), getattr(run_context, "run_id", None), "")),
             session_id=str(encode.first(getattr(run_context, "session_id", None), arguments.get("session_id"), "")),
             user_id=encode.first(getattr(run_context, "user_id", None), arguments.get("user_id")),
             ticket=parent.ticket if parent else _ticket(run_context, output),

@@ -199,6 +199,8 @@ def test_a_workflow_is_a_span_above_its_steps(recorded: Recorded, stream: bool) 
 
     top, step = recorded.span("invoke_workflow Flow"), recorded.span("invoke_agent Weather")
     assert parent_id(step) == top.context.span_id
+    assert step.attributes[semconv.PARENT_RUN_ID] == top.attributes[semconv.RUN_ID]
+    assert step.attributes[semconv.RUN_ID] != top.attributes[semconv.RUN_ID]
     assert top.attributes[semconv.RUN_STATUS] == "completed"
     assert top.attributes[semconv.INPUT_VALUE] == "go"
 
