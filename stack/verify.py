@@ -61,11 +61,16 @@ class Report:
         return {"ok": self.ok, "since": self.since.isoformat(), "kills": self.kills, "lines": lines}
 
     def render(self, console: Console) -> None:
-        table = Table("", "expected", "found", "missing", "doubled", "unknown", "allowed", "")
+        table = Table("", box=None, pad_edge=False)
+        for column in ("found", "of", "missing", "doubled", "unknown", "allowed"):
+            table.add_column(column, justify="right")
         for line in self.lines:
-            numbers = (line.expected, line.found, len(line.missing), len(line.doubled), len(line.unknown), line.allowed)
-            table.add_row(line.name, *map(str, numbers), line.note, style=None if line.ok else "red")
+            numbers = (line.found, line.expected, len(line.missing), len(line.doubled), len(line.unknown), line.allowed)
+            table.add_row(line.name, *map(str, numbers), style=None if line.ok else "red")
         console.print(table)
+        for line in self.lines:
+            if line.note:
+                console.print(line.note, style="dim", highlight=False)
         for line in self.lines:
             for what in ("missing", "doubled", "unknown"):
                 if ids := getattr(line, what):
@@ -111,7 +116,7 @@ def _runs(evidence: Evidence) -> Line:
         if evidence.runs.get(run_id, RUN_STATUS[ticket.status]) != RUN_STATUS[ticket.status]
     ]
     found = len(ended) - len(missing) - len(unknown)
-    return Line("runs with their ticket's status", len(ended), found, missing, unknown=unknown)
+    return Line("runs as their ticket says", len(ended), found, missing, unknown=unknown)
 
 
 def _run_spans(evidence: Evidence) -> Line:
@@ -157,8 +162,8 @@ def _spans(evidence: Evidence) -> Iterable[Line]:
     """Both directions; what began in the window must be in the other store, whose window is a little wider."""
     here, there = evidence.postgres, evidence.clickhouse
     for name, one, other in (
-        ("spans of Postgres in ClickHouse", here, there),
-        ("spans of ClickHouse in Postgres", there, here),
+        ("Postgres spans in ClickHouse", here, there),
+        ("ClickHouse spans in Postgres", there, here),
     ):
         began = {span_id: span for span_id, span in one.items() if span.started >= evidence.since}
         absent = [span_id for span_id in began if span_id not in other]
@@ -177,8 +182,8 @@ def _phoenix(evidence: Evidence) -> Line:
     began = sum(span.started >= evidence.since for span in evidence.clickhouse.values())
     unknown = [span_id for span_id in found if span_id not in evidence.clickhouse and span_id not in evidence.postgres]
     doubled = [span_id for span_id, number in found.items() if number > 1]
-    kept = f"keeps {len(found)} of {began} ({len(found) / began:.0%})" if began else ""
-    return Line("spans of Phoenix known", len(found), len(found) - len(unknown), [], doubled, unknown, note=kept)
+    kept = f"Phoenix keeps {len(found)} of {began} spans ({len(found) / began:.0%})" if began else ""
+    return Line("Phoenix spans known", len(found), len(found) - len(unknown), [], doubled, unknown, note=kept)
 
 
 def _has_ended(ticket: Ticket) -> bool:

@@ -119,7 +119,7 @@ def test_a_killed_attempt_may_lack_its_span(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [("postgres", "spans of Postgres in ClickHouse"), ("clickhouse", "spans of ClickHouse in Postgres")],
+    [("postgres", "Postgres spans in ClickHouse"), ("clickhouse", "ClickHouse spans in Postgres")],
 )
 def test_a_span_that_one_store_lacks(world: World, where: str, name: str) -> None:
     world.span("lost", where)
@@ -144,7 +144,7 @@ def test_a_run_that_ended_right_before_a_kill_may_lack_its_span(world: World) ->
 
 def test_a_span_that_a_reader_sees_twice(world: World) -> None:
     world.evidence.clickhouse_doubled["a2"] = 2
-    assert [(line.name, line.doubled) for line in world.wrong()] == [("spans of Postgres in ClickHouse", ["a2"])]
+    assert [(line.name, line.doubled) for line in world.wrong()] == [("Postgres spans in ClickHouse", ["a2"])]
 
 
 def test_what_began_before_the_window_is_not_compared(world: World) -> None:
@@ -157,7 +157,7 @@ def test_phoenix_may_lack_spans_but_not_double_or_invent_them(world: World) -> N
     evidence = world.evidence
     evidence.phoenix = Counter(a1=1)
     assert compare(evidence).ok
-    assert compare(evidence).lines[-1].note == "keeps 1 of 3 (33%)"
+    assert compare(evidence).lines[-1].note == "Phoenix keeps 1 of 3 spans (33%)"
     evidence.phoenix = Counter(a1=2, stranger=1)
     line = compare(evidence).lines[-1]
     assert (line.doubled, line.unknown) == (["a1"], ["stranger"])
