@@ -26,6 +26,7 @@ def main() -> None:
     plan = json.loads((home / "commands" / f"{sys.argv[1]}.json").read_text())
     command = Command(**plan["command"])
     os.chdir(PROJECT)
+    os.nice(command.nice)
     if command.account:
         become(command.account)
     die_with_parent(signal.Signals[plan["orphan_signal"]], started_by)

@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Changes nothing but making STACK_HOME when it is not there."""
+    """Changes nothing but making STACK_HOME and its directory for Postgres when they are not there."""
     checks = (_platform, _python, _memory, _home, _disk, _postgres, _clickhouse, _phoenix, _collector, _ports)
     findings = []
     for check in checks:
@@ -81,8 +81,7 @@ def _memory() -> Finding:
 def _home() -> Finding:
     home = Home.open()
     writable = os.access(home.path, os.W_OK)
-    if unprivileged_account() and not (home.path / "postgres" / "data").exists():
-        postgres.prepare(home)
+    postgres.make_directory(home, unprivileged_account())
     return Finding("STACK_HOME", writable, str(home.path), "" if writable else "set STACK_HOME to another directory")
 
 

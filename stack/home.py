@@ -47,6 +47,7 @@ class State:
     mode_reason: str = ""  # why direct
     collector: str = ""  # path of the collector binary
     phoenix: bool = True
+    runtime_migrated: str = ""  # stack.services.runtime_version of the last migration
 
 
 class Home:

@@ -26,7 +26,7 @@ def command(home: Home) -> Command:
         PHOENIX_TELEMETRY_ENABLED="false",
         PHOENIX_ALLOW_EXTERNAL_RESOURCES="false",
     )
-    return Command([sys.executable, "-m", "phoenix.server.main", "serve"], environment)
+    return Command([sys.executable, "-m", "phoenix.server.main", "serve"], environment, nice=5)
 
 
 def check(home: Home) -> None:

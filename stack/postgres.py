@@ -34,13 +34,8 @@ def binary(name: str) -> Path:
 def prepare(home: Home) -> None:
     """Makes the cluster when there is none. An interrupted attempt is thrown away, never used."""
     account = unprivileged_account()
-    base = home.path / "postgres"
+    base = make_directory(home, account)
     data = base / "data"
-    base.mkdir(mode=0o700, exist_ok=True)
-    if account:
-        home.path.chmod(home.path.stat().st_mode | 0o011)  # to pass through; secrets.json stays root's alone
-        shutil.chown(base, account, pwd.getpwnam(account).pw_gid)
-        _check_reach(account, base)
     if data.exists():
         return
     unfinished = base / "data.new"
@@ -60,6 +55,17 @@ def prepare(home: Home) -> None:
     if done.returncode:
         raise StackError(f"PostgreSQL could not make its data directory: {done.stderr.strip()}")
     unfinished.rename(data)
+
+
+def make_directory(home: Home, account: str | None) -> Path:
+    """Where the data goes. Raises StackError when `account`, if any, cannot reach it or the binaries."""
+    base = home.path / "postgres"
+    base.mkdir(mode=0o700, exist_ok=True)
+    if account:
+        home.path.chmod(home.path.stat().st_mode | 0o011)  # to pass through; secrets.json stays root's alone
+        shutil.chown(base, account, pwd.getpwnam(account).pw_gid)
+        _check_reach(account, base)
+    return base
 
 
 def command(home: Home) -> Command:

@@ -27,6 +27,7 @@ class Command:
     defaults: dict[str, str] = field(default_factory=dict)
     inherit_all: bool = False
     account: str | None = None
+    nice: int = 0  # more than 0: gets the processor when the others leave it
 
     def full_environment(self) -> dict[str, str]:
         foreign = () if self.inherit_all else FOREIGN

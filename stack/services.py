@@ -1,9 +1,11 @@
 """The services of the stack, in the order in which they start; they stop in the reverse order."""
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 
 from stack import clickhouse, collector, phoenix, postgres
 from stack.health import require_ok
@@ -117,6 +119,14 @@ def write_command(home: Home, service: Service) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
     plan = {"command": asdict(service.command(home)), "orphan_signal": f"SIG{service.orphan_signal}"}
     write(directory / f"{service.name}.json", plan)
+
+
+def runtime_version() -> str:
+    """Changes whenever `python -m runtime migrate` could have something to do."""
+    digest = hashlib.sha256(version("agno").encode())
+    for path in sorted((PROJECT / "runtime").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def migrate(home: Home, module: str) -> subprocess.CompletedProcess[str]:

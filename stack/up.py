@@ -12,7 +12,7 @@ from stack.board import Board
 from stack.errors import StackError
 from stack.home import Home
 from stack.ports import DEFAULTS
-from stack.services import SERVICES, Service, migrate, write_command
+from stack.services import SERVICES, Service, migrate, runtime_version, write_command
 from stack.supervision import Supervisor
 
 DISK_BYTES = 2_000_000_000  # fresh data directories, logs, and the build of the collector
@@ -78,12 +78,16 @@ class Startup:
                 self._stopping.set()
 
     def _postgres(self) -> None:
-        self.board.working("postgres", "making the database")
+        self.board.working("postgres", "preparing its data")
         postgres.prepare(self.home)
         self._start("postgres", done=False)
         postgres.create_database(self.home)
         self.board.done("postgres")
-        self._migrate("runtime", "runtime", "migrating its tables")
+        current = runtime_version()
+        if self.home.state.runtime_migrated != current:  # it takes seconds: it imports all of agno
+            self._migrate("runtime", "runtime", "migrating its tables")
+            self.home.state.runtime_migrated = current
+            self.home.save()
 
     def _clickhouse(self) -> None:
         self._start("clickhouse", done=False)
