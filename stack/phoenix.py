@@ -2,11 +2,15 @@
 
 import sys
 
+import httpx
+
 from stack.health import require_ok
 from stack.home import Home
 from stack.process import Command
 
 LOGIN = "admin@localhost"  # the account that Phoenix makes
+_NEEDS_RESET = "{ viewer { passwordNeedsReset } }"
+_CHANGE = "mutation($input: PatchViewerInput!) { patchViewer(input: $input) { user { passwordNeedsReset } } }"
 
 
 def command(home: Home) -> Command:
@@ -31,3 +35,18 @@ def command(home: Home) -> Command:
 
 def check(home: Home) -> None:
     require_ok(home.ports["phoenix"], "/healthz")
+
+
+def keep_password(home: Home) -> None:
+    """Phoenix asks for a new password at the first login. Changes it to itself, so that the one `up` prints holds.
+
+    Raises httpx.HTTPError. Does nothing when the user has set another one.
+    """
+    password = home.secrets.phoenix_password
+    with httpx.Client(base_url=home.phoenix_url, timeout=20, trust_env=False) as client:
+        if client.post("/auth/login", json={"email": LOGIN, "password": password}).status_code == 401:
+            return
+        answer = client.post("/graphql", json={"query": _NEEDS_RESET}).raise_for_status().json()
+        if answer["data"]["viewer"]["passwordNeedsReset"]:
+            change = {"input": {"currentPassword": password, "newPassword": password}}
+            client.post("/graphql", json={"query": _CHANGE, "variables": change}).raise_for_status()

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
-from stack import collector_build, postgres
+import httpx
+
+from stack import collector_build, phoenix, postgres
 from stack.board import Board
 from stack.errors import StackError
 from stack.home import Home
@@ -103,6 +105,9 @@ class Startup:
             return
         try:
             self._start("phoenix")
+            phoenix.keep_password(self.home)
+        except httpx.HTTPError as error:
+            self.warnings.append(f"Phoenix will ask for a new password at the first login: {error}")
         except StackError as error:
             self.board.failed("phoenix", "does not come up")
             self.warnings.append(f"{error}\nPhoenix is tried again and again; everything else works without it.")

@@ -28,6 +28,7 @@ from stack.ports import DEFAULTS
 from stack.process import PROJECT
 from stack.services import SERVICES, write_command
 from stack.settings import Settings
+from telemetry.clickhouse.migrate import migrate
 
 _number = itertools.count(1)
 
@@ -162,12 +163,7 @@ def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
         otel_url=home.clickhouse_url.removesuffix("otel") + name,
         readonly_url=home.clickhouse_readonly_url.removesuffix("otel") + name,
     )
-    subprocess.run(
-        [sys.executable, "-m", "telemetry.clickhouse", "migrate"],
-        env={**os.environ, "CLICKHOUSE_URL": server.otel_url},
-        cwd=PROJECT,
-        check=True,
-    )
+    migrate(server.otel_url)
     yield server
     client = ClickHouse(**{**vars(server), "database": "default"})
     client.rows(f"DROP DATABASE IF EXISTS {name}")

@@ -35,8 +35,11 @@ def test_the_key_opens_rest_and_nothing_else_does(home: Home) -> None:
 
 def test_the_login_that_up_prints_works(home: Home) -> None:
     login = {"email": phoenix.LOGIN, "password": home.secrets.phoenix_password}
-    answer = httpx.post(f"{home.phoenix_url}/auth/login", json=login)
-    assert answer.is_success, answer.text
+    phoenix.keep_password(home)
+    with httpx.Client(base_url=home.phoenix_url) as client:
+        assert client.post("/auth/login", json=login).is_success
+        viewer = client.post("/graphql", json={"query": "{ viewer { email passwordNeedsReset } }"}).json()
+    assert viewer["data"]["viewer"] == {"email": phoenix.LOGIN, "passwordNeedsReset": False}
 
 
 def test_the_collector_hands_spans_to_phoenix(home: Home, collector_binary: Path) -> None:
