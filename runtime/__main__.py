@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def serve() -> None:
     """Serve agents, webhooks and AgentOS until SIGTERM; runs get 10 s to end, telemetry is flushed."""
     current = _settings()
-    if not _is_loopback(current.runtime_host) and not _has_key(current):
+    if not _is_loopback(current.runtime_host) and not current.is_protected:
         _fail(
             f"RUNTIME_HOST={current.runtime_host} can be reached from other machines, and nothing protects AgentOS: "
             "set OS_SECURITY_KEY (or JWT_VERIFICATION_KEY), or listen on 127.0.0.1"
@@ -62,13 +62,10 @@ def _settings() -> Settings:
     try:
         return settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        _fail(f"settings: {wrong}")
+        for wrong in error.errors():
+            print(f"{str(wrong['loc'][0]).upper()}: {wrong['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        _fail("these settings cannot be used")
         raise AssertionError from error
-
-
-def _has_key(current: Settings) -> bool:
-    return bool(current.os_security_key or os.environ.get("JWT_VERIFICATION_KEY") or os.environ.get("JWT_JWKS_FILE"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 log = logging.getLogger(__name__)
 
-UNAVAILABLE = (psycopg.OperationalError, PoolTimeout)
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 _PRUNE_SECONDS = 3600
 
 _FIND = """

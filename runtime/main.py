@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 from agno.job_queue.config import QueueConfig
 from agno.os import AgentOS
+from agno.os.authz import Authorization
+from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 
@@ -19,6 +21,7 @@ from telemetry import pipeline, recorder
 LEASE_SECONDS = 15  # a ticket whose worker has not been heard of for so long is another's
 DRAIN_SECONDS = 10  # how long runs may go on after SIGTERM
 FLUSH_SECONDS = 10
+SIGNED = ["/api/webhooks/*"]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -71,9 +74,20 @@ def create_app(settings: Settings) -> FastAPI:
             poll_interval=0.25,
             retention_seconds=settings.delivery_retention_days * 86_400,
         ),
+        authorization=_jwt(settings),
         telemetry=False,
     )
+    # Webhooks are signed: they need no key. (With a key and no JWT, agno takes exceptions from this attribute only.)
+    agent_os.authorization_config = agent_os.authorization_config or AuthorizationConfig(excluded_route_paths=SIGNED)
     return agent_os.get_app()
+
+
+def _jwt(settings: Settings) -> Authorization | bool:
+    """Scopes in the token decide, as AgentOS has them."""
+    if not settings.jwt_verification_key and not settings.jwt_jwks_file:
+        return False
+    keys = [settings.jwt_verification_key] if settings.jwt_verification_key else None
+    return Authorization(verification_keys=keys, jwks_file=settings.jwt_jwks_file, excluded_route_paths=SIGNED)
 
 
 def _telemetry(settings: Settings) -> pipeline.Settings:

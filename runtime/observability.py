@@ -33,7 +33,7 @@ async def run(run_id: str, request: Request) -> dict[str, Any]:
     """The ticket of a run: status, attempts, trace id and links. 404 for a run without a ticket."""
     context: Context = request.app.state.context
     try:
-        ticket = await request.app.state.queue_worker.store.get_job(run_id)
+        ticket = await request.app.state.queue_worker.store.get_job(run_id, strict=True)
     except queue.UNAVAILABLE as error:
         raise Problem(503, "the database is away", retry_after=RETRY_SECONDS) from error
     if ticket is None:

@@ -4,8 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 
 class Settings(BaseSettings):
@@ -20,7 +22,9 @@ class Settings(BaseSettings):
     agents_dir: Path = Field(Path("agents"), description="Directory of agent files, loaded by path.")
     runtime_host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key.")
     runtime_port: int = Field(7777, ge=0, le=65535, description="Port to listen on.")
-    os_security_key: str | None = Field(None, description="Bearer key for AgentOS and the admin routes.")
+    os_security_key: str | None = Field(None, description="Bearer key of everything but the signed webhooks.")
+    jwt_verification_key: str | None = Field(None, description="Instead of the key: the public key of JWTs (RS256).")
+    jwt_jwks_file: str | None = Field(None, description="Instead of the key: a file of the keys of JWTs (JWKS).")
 
     webhook_secret: str | None = Field(
         None, description="Standard Webhooks secret (whsec_...). Without one every webhook is refused."
@@ -46,6 +50,22 @@ class Settings(BaseSettings):
     model: str | None = Field(None, description="Model of the sample agents, such as openai:gpt-5. None: offline.")
     openai_api_key: str | None = Field(None, description="Key of OpenAI or of what OPENAI_BASE_URL names.")
     openai_base_url: str | None = Field(None, description="Any OpenAI-compatible server.")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_secret(cls, secret: str | None) -> str | None:
+        """A secret that cannot be decoded would refuse every webhook."""
+        if secret is not None:
+            try:
+                Webhook(secret)
+            except (ValueError, EmptyWebhookSecretError):
+                raise ValueError("write it as whsec_ and base64") from None
+        return secret
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether AgentOS asks for a key or a token."""
+        return bool(self.os_security_key or self.jwt_verification_key or self.jwt_jwks_file)
 
 
 @cache

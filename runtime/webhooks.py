@@ -1,5 +1,6 @@
 """POST /api/webhooks/{agent_id}: a signed delivery becomes one ticket, and the sender learns its run and trace."""
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from agno.os.job_queue import QueueWorker
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.context import Context as OtelContext
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.requests import ClientDisconnect
 
 from runtime import deliveries, payload, queue, signatures
 from runtime.deliveries import Deliveries, Delivery
@@ -28,7 +31,8 @@ router = APIRouter(prefix="/api", tags=["webhooks"])
 SOURCE = "webhook"
 UNKNOWN = "unknown"  # what the metrics call an agent that does not exist: ids from outside are never attributes
 RETRY_SECONDS = 2
-UNAVAILABLE = (*deliveries.UNAVAILABLE, *queue.UNAVAILABLE)
+ACCEPT_SECONDS = 5.0  # a database that hangs is as good as none
+UNAVAILABLE = (*deliveries.UNAVAILABLE, *queue.UNAVAILABLE, TimeoutError)
 _OUTCOMES = {401: "rejected", 404: "invalid", 409: "conflict", 429: "throttled", 503: "failed"}
 _propagator = TraceContextTextMapPropagator()
 
@@ -53,7 +57,7 @@ async def receive(agent_id: str, request: Request) -> Response:
     context: Context = request.app.state.context
     began = time.perf_counter()
     known = agent_id if agent_id in context.loaded.components else UNKNOWN
-    parent = _propagator.extract(request.headers)
+    parent = _parent(request)
     name = f"webhook {known}"
     with context.telemetry.tracer.start_as_current_span(
         name, parent, SpanKind.SERVER, {semconv.SPAN_KIND: "CHAIN", semconv.DELIVERY_SOURCE: SOURCE}
@@ -65,6 +69,11 @@ async def receive(agent_id: str, request: Request) -> Response:
             response, outcome = problem.response(), _OUTCOMES.get(problem.status, "invalid")
             if problem.status >= 500:
                 span.set_status(Status(StatusCode.ERROR, problem.detail))
+        except Exception as error:
+            log.exception("a webhook for %s could not be handled", known)
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            response, outcome = Problem(500, "the webhook could not be handled; the log says why").response(), "failed"
         span.set_attribute("http.response.status_code", response.status_code)
         context.telemetry.instruments.webhook_answered(known, SOURCE, outcome, time.perf_counter() - began)
     return response
@@ -78,17 +87,18 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     given = payload.parse(body)
     span.set_attribute(semconv.INPUT_VALUE, given.input)
     body_hash = deliveries.hash_of(body)
+    worker: QueueWorker = request.app.state.queue_worker
     try:
-        stored = await context.deliveries.find(SOURCE, delivery_id)
-        if stored is not None:
-            return _again(stored, component, body_hash, context, span)
-        worker: QueueWorker = request.app.state.queue_worker
-        accepted = await _enqueue(worker, component, given, delivery_id, body_hash, span)
+        async with asyncio.timeout(ACCEPT_SECONDS):
+            stored = await context.deliveries.find(SOURCE, delivery_id)
+            if stored is not None:
+                return _again(stored, component, body_hash, context, span)
+            accepted = await _enqueue(worker, component, given, delivery_id, body_hash, span)
     except queue.QueueFull:
         raise Problem(429, "the queue is full", retry_after=RETRY_SECONDS) from None
     except UNAVAILABLE as error:
-        log.warning("delivery %s was not accepted: %s", delivery_id, error)
-        raise Problem(503, "the database is away; nothing was accepted", retry_after=RETRY_SECONDS) from error
+        log.warning("delivery %s was not accepted: %s", delivery_id, error or type(error).__name__)
+        raise Problem(503, "the database is away; send it again", retry_after=RETRY_SECONDS) from error
     delivery = Delivery(
         SOURCE,
         delivery_id,
@@ -99,8 +109,9 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
         _trace_id_of(accepted.context),
     )
     try:
-        await context.deliveries.record(delivery)
-    except deliveries.UNAVAILABLE as error:
+        async with asyncio.timeout(ACCEPT_SECONDS):
+            await context.deliveries.record(delivery)
+    except UNAVAILABLE as error:
         # The ticket is committed, so the delivery is accepted; sent again, the ticket answers it and the row is made.
         log.warning("delivery %s is accepted, but not remembered yet: %s", delivery_id, error)
     if not accepted.new:
@@ -108,6 +119,16 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     context.telemetry.instruments.dedup_decided(SOURCE, "miss")
     _describe(span, delivery, "miss")
     return JSONResponse(_answer(delivery, component, "new"), 202), "accepted"
+
+
+def _parent(request: Request) -> OtelContext:
+    """The sender's trace, always sampled: a sender that does not trace must not hide the run from us."""
+    found = _propagator.extract(request.headers)
+    parent = trace.get_current_span(found).get_span_context()
+    if not parent.is_valid:
+        return found
+    sampled = SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(1), parent.trace_state)
+    return trace.set_span_in_context(NonRecordingSpan(sampled), found)
 
 
 async def _enqueue(
@@ -154,16 +175,19 @@ def _again(
 
 async def _body(request: Request, limit: int) -> bytes:
     """The body, read no further than `limit` bytes. Raises a 413 or 415 Problem."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise Problem(413, f"the body is larger than {limit} bytes")
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise Problem(400, "the body is incomplete") from error
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise Problem(415, f"the content type must be application/json, not {media_type or 'absent'}")
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise Problem(413, f"the body is larger than {limit} bytes")
-        parts.append(part)
     return b"".join(parts)
 
 

@@ -35,6 +35,7 @@ class Runtime:
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=lambda: _free_port())
     process: subprocess.Popen[bytes] | None = None
+    key: str | None = None  # what `get` authenticates with
 
     @property
     def url(self) -> str:
@@ -82,7 +83,8 @@ class Runtime:
         return self.process.wait(seconds)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", trust_env=False, timeout=20, **more)
+        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        return httpx.get(f"{self.url}{path}", headers=headers, trust_env=False, timeout=20, **more)
 
     def send(self, delivery_id: str, body: Any, agent: str = "echo", **headers: str) -> httpx.Response:
         """A signed webhook. `headers` replace what is sent; with underscores for hyphens."""

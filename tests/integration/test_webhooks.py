@@ -70,10 +70,18 @@ def _with(rows: list[tuple[Any, ...]], name: str) -> list[str]:
     return names if name in names and len(names) > 1 else []
 
 
-def test_an_incoming_trace_goes_on(runtime: Runtime) -> None:
-    trace_id = "0af7651916cd43dd8448eb211c80319c"
-    answer = runtime.send("traced", {"input": "x"}, traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
+@pytest.mark.parametrize("flags", ["01", "00"])
+def test_an_incoming_trace_goes_on_and_is_recorded(runtime: Runtime, flags: str) -> None:
+    """Also that of a sender who does not record it: our runs are never invisible."""
+    trace_id = f"0af7651916cd43dd8448eb211c8031{flags}"
+    answer = runtime.send(f"traced-{flags}", {"input": "x"}, traceparent=f"00-{trace_id}-b7ad6b7169203331-{flags}")
     assert answer.json()["trace_id"] == trace_id
+    query = "SELECT name FROM agno.agno_spans WHERE trace_id = %s AND name LIKE 'invoke_agent%%'"
+    assert until(lambda: runtime.query(query, trace_id), 10) == [("invoke_agent Echo",)]
+
+
+def test_a_broken_traceparent_is_ignored(runtime: Runtime) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", runtime.send("untraced", {"input": "x"}, traceparent="x").json()["trace_id"])
 
 
 def test_the_same_delivery_is_answered_with_the_first_run(runtime: Runtime) -> None:
