@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -57,7 +57,7 @@ class Result:
             "model_calls": self.calls.model_calls,
             "tool_calls": dict(sorted(self.calls.tool_calls.items())),
             "tool_errors": self.calls.tool_errors,
-            "expected": asdict(self.expected),
+            "expected": {**vars(self.expected), "tool_calls": dict(sorted(self.expected.tool_calls.items()))},
             "seconds": round(self.seconds, 3),
             "run_ids": [receipt.run_id for receipt in self.receipts],
         }

@@ -1,4 +1,4 @@
-"""The stack as a user has it: started by its own command, driven through its public HTTP, stopped by its own command."""
+"""The stack as a user has it: started and stopped by its own command, driven through its public HTTP."""
 
 import json
 import os
