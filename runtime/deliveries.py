@@ -5,6 +5,7 @@ import hashlib
 import logging
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -13,6 +14,15 @@ log = logging.getLogger(__name__)
 
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 _PRUNE_SECONDS = 3600
+
+# A server that is away is an error within seconds, also one whose machine is gone without a word (TCP knows in 25 s).
+CONNECT: dict[str, Any] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 _FIND = """
 SELECT source, delivery_id, body_hash, component_id, run_id, session_id, trace_id
@@ -57,7 +67,7 @@ class Deliveries:
             max_size=8,
             timeout=3,
             open=False,
-            kwargs={"autocommit": True, "connect_timeout": 3, "application_name": "deliveries"},
+            kwargs={"autocommit": True, "application_name": "deliveries", **CONNECT},
             check=AsyncConnectionPool.check_connection,
         )
         self._pruning: asyncio.Task[None] | None = None

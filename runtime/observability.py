@@ -5,9 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from runtime import queue
 from runtime.problems import Problem
-from runtime.webhooks import RETRY_SECONDS, Context
+from runtime.webhooks import RETRY_SECONDS, UNAVAILABLE, Context, soon
 from telemetry import semconv
 
 router = APIRouter(prefix="/api", tags=["observability"])
@@ -33,8 +32,8 @@ async def run(run_id: str, request: Request) -> dict[str, Any]:
     """The ticket of a run: status, attempts, trace id and links. 404 for a run without a ticket."""
     context: Context = request.app.state.context
     try:
-        ticket = await request.app.state.queue_worker.store.get_job(run_id, strict=True)
-    except queue.UNAVAILABLE as error:
+        ticket = await soon(request.app.state.queue_worker.store.get_job(run_id, strict=True))
+    except UNAVAILABLE as error:
         raise Problem(503, "the database is away", retry_after=RETRY_SECONDS) from error
     if ticket is None:
         raise Problem(404, f"there is no ticket of run {run_id!r}")

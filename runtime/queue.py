@@ -12,6 +12,7 @@ from agno.os.job_queue import QueueWorker, aenqueue_ticket, wake_queue_worker
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
+from runtime.deliveries import CONNECT
 from telemetry import semconv
 from telemetry.metrics import Instruments
 
@@ -44,9 +45,8 @@ class Database(PostgresDb):
     """AgentOS' database and the store of its queue. `instruments` is set once telemetry has started."""
 
     def __init__(self, database_url: str) -> None:
-        # Postgres that is away must be an error within seconds: a webhook waits for it
         engine = create_postgres_engine(
-            database_url, pool_size=10, max_overflow=20, pool_timeout=5, connect_args={"connect_timeout": 3}
+            database_url, pool_size=10, max_overflow=20, pool_timeout=5, connect_args=CONNECT
         )
         super().__init__(db_engine=engine, db_schema=SCHEMA)
         self.instruments: Instruments | None = None

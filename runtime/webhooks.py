@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from agno.os.job_queue import QueueWorker
@@ -25,13 +26,14 @@ from runtime.settings import Settings
 from telemetry import semconv
 from telemetry.pipeline import Telemetry
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/api", tags=["webhooks"])
 
 SOURCE = "webhook"
 UNKNOWN = "unknown"  # what the metrics call an agent that does not exist: ids from outside are never attributes
 RETRY_SECONDS = 2
-ACCEPT_SECONDS = 5.0  # a database that hangs is as good as none
+DATABASE_SECONDS = 4.0  # a database that hangs is as good as none
 UNAVAILABLE = (*deliveries.UNAVAILABLE, *queue.UNAVAILABLE, TimeoutError)
 _OUTCOMES = {401: "rejected", 404: "invalid", 409: "conflict", 429: "throttled", 503: "failed"}
 _propagator = TraceContextTextMapPropagator()
@@ -89,11 +91,10 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     body_hash = deliveries.hash_of(body)
     worker: QueueWorker = request.app.state.queue_worker
     try:
-        async with asyncio.timeout(ACCEPT_SECONDS):
-            stored = await context.deliveries.find(SOURCE, delivery_id)
-            if stored is not None:
-                return _again(stored, component, body_hash, context, span)
-            accepted = await _enqueue(worker, component, given, delivery_id, body_hash, span)
+        stored = await soon(context.deliveries.find(SOURCE, delivery_id))
+        if stored is not None:
+            return _again(stored, component, body_hash, context, span)
+        accepted = await soon(_enqueue(worker, component, given, delivery_id, body_hash, span))
     except queue.QueueFull:
         raise Problem(429, "the queue is full", retry_after=RETRY_SECONDS) from None
     except UNAVAILABLE as error:
@@ -109,8 +110,7 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
         _trace_id_of(accepted.context),
     )
     try:
-        async with asyncio.timeout(ACCEPT_SECONDS):
-            await context.deliveries.record(delivery)
+        await soon(context.deliveries.record(delivery))
     except UNAVAILABLE as error:
         # The ticket is committed, so the delivery is accepted; sent again, the ticket answers it and the row is made.
         log.warning("delivery %s is accepted, but not remembered yet: %s", delivery_id, error)
@@ -119,6 +119,11 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     context.telemetry.instruments.dedup_decided(SOURCE, "miss")
     _describe(span, delivery, "miss")
     return JSONResponse(_answer(delivery, component, "new"), 202), "accepted"
+
+
+async def soon(query: Awaitable[T]) -> T:
+    """Raises TimeoutError when the database hangs. Shielded: psycopg waits for the server, too, to cancel a query."""
+    return await asyncio.wait_for(asyncio.shield(query), DATABASE_SECONDS)
 
 
 def _parent(request: Request) -> OtelContext:
