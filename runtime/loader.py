@@ -17,6 +17,7 @@ from dotenv import load_dotenv
 
 log = logging.getLogger(__name__)
 
+_PACKAGE = "_agent_files"
 KINDS: dict[type, str] = {Agent: "agent", Team: "team", Workflow: "workflow"}
 
 
@@ -54,13 +55,17 @@ def load(directory: Path) -> Loaded:
     """
     loaded = Loaded()
     load_dotenv(directory / ".env")
+    _begin(directory)
     for path in _files(directory):
         try:
             for component in _components(path):
-                if other := loaded.components.get(component.id):
+                other = loaded.components.get(component.id)
+                if other and other.value is component.value:  # imported from the file that defines it
+                    continue
+                if other:
                     raise ValueError(f"the id {component.id!r} is defined in {other.file} and in {path}")
                 loaded.components[component.id] = component
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             loaded.errors[path] = f"{type(error).__name__}: {error}"
             loaded.components = {i: c for i, c in loaded.components.items() if c.file != path}
             log.exception("%s cannot be loaded; the other agents serve", path)
@@ -82,6 +87,8 @@ def _components(path: Path) -> Iterator[Component]:
         if kind is None or id(value) in seen:
             continue
         seen.add(id(value))
+        if not value.id and not value.name:
+            raise ValueError(f"one {kind} has neither an id nor a name")
         if not value.id:
             value.id = generate_id_from_name(value.name)
         if kind != "workflow" and value.model is None:
@@ -90,8 +97,10 @@ def _components(path: Path) -> Iterator[Component]:
 
 
 def _import(path: Path) -> ModuleType:
-    """Runs the file as a module of a name that no package has."""
-    name = f"_agents_{path.stem}"
+    """The file as a module of our own package, so that `from . import _helpers` works, and `import agents` does not."""
+    name = f"{_PACKAGE}.{path.stem}"
+    if name in sys.modules:  # another file of the directory imported it
+        return sys.modules[name]
     package = path.is_dir()
     spec = importlib.util.spec_from_file_location(
         name,
@@ -108,3 +117,12 @@ def _import(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _begin(directory: Path) -> None:
+    """An empty package at `directory`: nothing that was loaded before is seen again."""
+    for name in [name for name in sys.modules if name.split(".")[0] == _PACKAGE]:
+        del sys.modules[name]
+    package = ModuleType(_PACKAGE)
+    package.__path__ = [str(directory)]
+    sys.modules[_PACKAGE] = package

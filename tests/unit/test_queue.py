@@ -1,0 +1,41 @@
+"""What a worker writes on a ticket when it claims it."""
+
+from typing import Any
+
+import pytest
+
+from runtime.queue import context_of, stamp
+from telemetry.semconv import TICKET_CONTEXT
+
+CONTEXT = {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01", "accepted_at": 1.0}
+
+
+def test_the_attempt_is_in_the_run_s_metadata() -> None:
+    job = {"attempt": 2, "payload": {"kwargs": {"metadata": {"order": 7, TICKET_CONTEXT: CONTEXT}}}}
+    assert stamp(job) == CONTEXT | {"attempt": 2}
+    assert job["payload"] == {"kwargs": {"metadata": {"order": 7, TICKET_CONTEXT: CONTEXT | {"attempt": 2}}}}
+
+
+def test_a_run_that_goes_on_after_a_pause_stays_in_its_trace() -> None:
+    job: dict[str, Any] = {
+        "attempt": 2,
+        "payload": {
+            "kwargs": {"metadata": {TICKET_CONTEXT: CONTEXT}},
+            "continue": {"updated_tools": [], "kwargs": {"metadata": {"by": "me"}}},
+        },
+    }
+    stamp(job)
+    expected = {"by": "me", TICKET_CONTEXT: CONTEXT | {"attempt": 2}}
+    assert job["payload"]["continue"] == {"updated_tools": [], "kwargs": {"metadata": expected}}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{}, {"kwargs": None}, {"kwargs": {"metadata": None}}, {"kwargs": {"metadata": "text"}}, {"continue": {}}],
+)
+def test_a_ticket_of_another_door_is_stamped_too(payload: dict[str, Any]) -> None:
+    """A claim that raised would leave the ticket running with nobody at work."""
+    job = {"attempt": 1, "payload": payload}
+    assert context_of(job) == {}
+    assert stamp(job) == {"attempt": 1}
+    assert payload["kwargs"]["metadata"][TICKET_CONTEXT] == {"attempt": 1}
