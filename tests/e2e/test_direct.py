@@ -50,15 +50,3 @@ def test_direct_mode_gives_the_same_counts(tmp_path: Path) -> None:
         said, _ = up.communicate(timeout=90)
         assert up.returncode == 0, said
         assert it.processes() == []
-
-
-def test_a_killed_up_leaves_no_orphan() -> None:
-    with stack(STACK_MODE="direct") as it:
-        up = it.start("up", "--no-phoenix")
-        wait_until_healthy(it, up, {"postgres", "clickhouse", "runtime"})
-        up.kill()
-        up.wait()
-        deadline = time.monotonic() + 60
-        while it.processes() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        assert it.processes() == []

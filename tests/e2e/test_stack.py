@@ -144,17 +144,18 @@ def test_api_metrics_shows_the_same_runs(up: Stack, replayed: dict[str, Any]) ->
 def test_a_second_up_says_what_runs(up: Stack, replayed: dict[str, Any]) -> None:
     before = {name: line["pid"] for name, line in up.services().items()}
     said = up.must("up", "--detach")
-    assert "already running" in said
+    assert "running already" in said
     assert {name: line["pid"] for name, line in up.services().items()} == before
 
 
 def test_killing_everything_once_loses_and_doubles_nothing(
     up: Stack, recordings: Path, replayed: dict[str, Any]
 ) -> None:
-    replay = up.start("replay", str(recordings), "--rate", "4", "--speed", "10", "--json")
+    replay = up.start("replay", str(recordings), "--rate", "3", "--speed", "10", "--json")
     try:
         for service in ("runtime", "collector", "clickhouse"):
-            time.sleep(5)
+            time.sleep(4)
+            assert replay.poll() is None, "the replay ended too early"
             kill(up, service)
         output, _ = replay.communicate(timeout=500)
     finally:
