@@ -31,6 +31,8 @@ async def telemetry(request: Request) -> dict[str, Any]:
 async def run(run_id: str, request: Request) -> dict[str, Any]:
     """The ticket of a run: status, attempts, trace id and links. 404 for a run without a ticket."""
     context: Context = request.app.state.context
+    if "\0" in run_id:  # which Postgres does not take
+        raise Problem(404, "there is no such run")
     try:
         ticket = await soon(request.app.state.queue_worker.store.get_job(run_id, strict=True))
     except UNAVAILABLE as error:

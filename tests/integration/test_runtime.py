@@ -11,8 +11,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
+import jwt
 import psutil
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stack import postgres as embedded
 from stack.process import PROJECT
@@ -139,6 +142,23 @@ def test_a_key_protects_all_but_webhooks(keyed: Runtime) -> None:
     assert keyed.ended(accepted.json()["run_id"])["status"] == "completed"
     assert keyed.send("unsigned", {"input": "x"}, webhook_signature="v1,AAAA").status_code == 401
     assert "open-sesame" not in keyed.log.read_text()
+
+
+def test_tokens_protect_all_but_webhooks(postgres: str, log: Path) -> None:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    def get(*scopes: str) -> int:
+        claims = {"sub": "u", "scopes": scopes, "exp": time.time() + 60}
+        bearer = {"authorization": f"Bearer {jwt.encode(claims, private, algorithm='RS256')}"}
+        return httpx.get(f"{runtime.url}/sessions", headers=bearer, trust_env=False).status_code
+
+    with running(postgres, log, JWT_VERIFICATION_KEY=public) as runtime:
+        assert runtime.get("/sessions").status_code == runtime.get("/api/metrics").status_code == 401
+        assert (get("sessions:read"), get("agents:read"), get("agent_os:admin")) == (200, 403, 200)
+        run_id = runtime.send("tokens", {"input": "x"}).json()["run_id"]
+        query = "SELECT status FROM agno.agno_jobs WHERE id = %s"
+        assert until(lambda: runtime.query(query, run_id) == [("completed",)], 20)
 
 
 def test_a_full_queue_is_told(keyed: Runtime) -> None:

@@ -244,8 +244,10 @@ def test_only_webhooks_and_runs_are_traced(runtime: Runtime) -> None:
     assert names <= {"webhook", "invoke_agent", "invoke_workflow", "chat", "execute_tool"}
 
 
-def test_a_run_that_nobody_knows(runtime: Runtime) -> None:
-    problem(runtime.get("/api/runs/nobody"), 404)
+@pytest.mark.parametrize("run_id", ["nobody", "%00", "%F0%9F%A6%86"])
+def test_a_run_that_nobody_knows(runtime: Runtime, run_id: str) -> None:
+    problem(runtime.get(f"/api/runs/{run_id}"), 404)
+    problem(runtime.send("anything", {"input": "x"}, run_id), 404)
 
 
 def test_secrets_are_not_in_the_log(runtime: Runtime) -> None:
