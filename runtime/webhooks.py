@@ -211,9 +211,7 @@ def _describe(span: Span, delivery: Delivery, decision: str) -> None:
     span.set_attribute(semconv.SESSION_ID, delivery.session_id)
     span.set_attribute(semconv.RUN_ID, delivery.run_id)
     if decision != "miss" and delivery.trace_id:
-        # where the run is: the trace of the delivery that was accepted
-        first = SpanContext(int(delivery.trace_id, 16), 1, is_remote=True, trace_flags=TraceFlags(1))
-        span.add_link(first)
+        span.set_attribute(semconv.RUN_TRACE_ID, delivery.trace_id)
 
 
 def _answer(delivery: Delivery, component: Component, decision: str) -> dict[str, Any]:

@@ -72,10 +72,10 @@ class Startup:
                 collector = pool.submit(self._collector)
                 database.result()
                 analytics.result()
-                phoenix = pool.submit(self._phoenix)
+                reading = pool.submit(self._phoenix)
                 self._start_runtime()
                 collector.result()
-                phoenix.result()
+                reading.result()
             finally:
                 self._stopping.set()
 

@@ -182,7 +182,7 @@ def _phoenix(evidence: Evidence) -> Line:
     began = sum(span.started >= evidence.since for span in evidence.clickhouse.values())
     unknown = [span_id for span_id in found if span_id not in evidence.clickhouse and span_id not in evidence.postgres]
     doubled = [span_id for span_id, number in found.items() if number > 1]
-    kept = f"Phoenix keeps {len(found)} of {began} spans ({len(found) / began:.0%})" if began else ""
+    kept = f"Phoenix has {len(found)} of {began} spans so far; it samples, and is some seconds behind" if began else ""
     return Line("Phoenix spans known", len(found), len(found) - len(unknown), [], doubled, unknown, note=kept)
 
 

@@ -58,6 +58,7 @@ RUN_ATTEMPT: Final = "agno.run.attempt"
 PARENT_RUN_ID: Final = "agno.run.parent_id"  # a team member's or workflow step's run names the run that it is part of
 DELIVERY_ID: Final = "agno.delivery.id"
 DELIVERY_SOURCE: Final = "agno.delivery.source"
+RUN_TRACE_ID: Final = "agno.run.trace_id"  # on a duplicate's span: the trace that the run is in
 DEDUP_DECISION: Final = "agno.dedup.decision"
 QUEUE_WAIT: Final = "agno.queue.wait"  # seconds
 

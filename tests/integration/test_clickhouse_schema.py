@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from conftest import ClickHouse
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -25,6 +24,7 @@ from opentelemetry.trace import Status, StatusCode, set_span_in_context
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import RETENTION, SCHEMA, MigrationError, migrate
+from tests.integration.conftest import ClickHouse
 
 DAY = 86_400 * 10**9
 SECOND = 10**9

@@ -19,7 +19,6 @@ import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
-from conftest import ClickHouse
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -29,6 +28,7 @@ from stack.ports import find_free
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import migrate
+from tests.integration.conftest import ClickHouse
 
 NODE = Path(__file__).parent / "node"
 

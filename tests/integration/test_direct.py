@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ClickHouse, wait
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
@@ -32,6 +31,7 @@ from stack import collector
 from stack.home import Home
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import migrate
+from tests.integration.conftest import ClickHouse, wait
 
 AWKWARD: dict[str, Any] = {
     "empty": "",

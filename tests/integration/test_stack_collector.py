@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ClickHouse, running, temporary_home, wait
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -28,6 +27,7 @@ from stack import collector
 from stack.home import Home
 from stack.process import PROJECT
 from stack.services import SERVICES
+from tests.integration.conftest import ClickHouse, running, temporary_home, wait
 
 pytestmark = pytest.mark.timeout(180)
 

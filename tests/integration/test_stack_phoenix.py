@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import running, temporary_home
-from test_stack_collector import Collector, send
 
 from stack import phoenix
 from stack.home import Home
+from tests.integration.conftest import running, temporary_home
+from tests.integration.test_stack_collector import Collector, send
 
 pytestmark = pytest.mark.timeout(240)  # Phoenix alone takes half a minute to start
 

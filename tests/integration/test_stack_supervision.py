@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from conftest import temporary_home
 
 from stack import postgres
 from stack.home import Home
@@ -17,6 +16,7 @@ from stack.process import PROJECT
 from stack.services import SERVICES, write_command
 from stack.supervision import Supervisor
 from stack.up import healthy
+from tests.integration.conftest import temporary_home
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
