@@ -2,10 +2,10 @@
 
 import argparse
 
-from benchmarks import ingest
+from benchmarks import ingest, pipeline
 from benchmarks.figures import report
 
-BENCHMARKS = {"ingest": ingest}
+BENCHMARKS = {"ingest": ingest, "pipeline": pipeline}
 
 
 def main() -> None:

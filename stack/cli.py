@@ -29,15 +29,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""The agent telemetry stack as processes of this machine: no Docker, no root.
 
-    PostgreSQL, ClickHouse, an OpenTelemetry Collector, Phoenix and the agent runtime, under one supervisor, with all
-    their data in one directory (STACK_HOME, ./.stack unless set).
+    PostgreSQL, ClickHouse, an OpenTelemetry Collector, Phoenix and the agent
+    runtime, under one supervisor, with all their data in one directory
+    (STACK_HOME, ./.stack unless set).
 
     [bold]Start here:[/]  stack up --sample
     """,
 )
-app.command()(demo)
-app.command()(replay)
-app.command()(verify)
 console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no width; 80 would cut paths
 
 
@@ -63,8 +61,12 @@ def complain(heading: str, text: str) -> None:
 @app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Give the prompt back once everything is ready.")] = False,
-    timings: Annotated[bool, typer.Option(help="Print seconds to ready and resident memory per service.")] = False,
-    sample: Annotated[bool, typer.Option(help="Send ten seconds of sample work, then check every store.")] = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Print seconds to ready and resident memory per service.")
+    ] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Send ten seconds of sample work, then check every store.")
+    ] = False,
     no_phoenix: Annotated[bool, typer.Option("--no-phoenix", help="Leave Phoenix out: 500 MB less.")] = False,
 ) -> None:
     """Start everything, show progress, and stay in the foreground until Ctrl-C.
@@ -167,6 +169,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     else:
         render(findings, console)
     raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
+
+
+# after the commands that keep the stack, those that use it
+app.command()(demo)
+app.command()(replay)
+app.command()(verify)
 
 
 if __name__ == "__main__":
