@@ -19,8 +19,9 @@ import httpx
 import psutil
 
 from benchmarks.figures import Figure
-from benchmarks.services import running, temporary_home, use_collector
+from benchmarks.services import use_collector
 from benchmarks.traffic import SPANS_PER_RUN, Traffic
+from stack.alone import running, temporary_home
 from stack.home import Home
 from telemetry.clickhouse.migrate import migrate
 

@@ -17,9 +17,10 @@ import psycopg
 
 from benchmarks.figures import Figure
 from benchmarks.ingest import QUICK_SECONDS, SECONDS, cpu_seconds
-from benchmarks.services import running, temporary_home, use_collector
+from benchmarks.services import use_collector
 from benchmarks.traffic import Traffic
 from stack import postgres
+from stack.alone import running, temporary_home
 from stack.home import Home
 from stack.services import migrate as migrate_runtime
 from telemetry import pipeline

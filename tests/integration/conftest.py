@@ -4,15 +4,7 @@ They are started as `stack up` starts them, through stack.child, so they end wit
 """
 
 import itertools
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,10 +15,8 @@ from psycopg import sql
 
 from stack import collector_build
 from stack import postgres as embedded
+from stack.alone import running, temporary_home
 from stack.home import Home
-from stack.ports import DEFAULTS
-from stack.process import PROJECT
-from stack.services import SERVICES, write_command
 from stack.settings import Settings
 from telemetry.clickhouse.migrate import migrate
 
@@ -35,67 +25,9 @@ _number = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def stack_home() -> Iterator[Home]:
-    """A home of the session's own with free ports. Not below pytest's tmp_path, which only its owner can enter."""
+    """A home of the session's own with free ports."""
     with temporary_home() as home:
         yield home
-
-
-@contextmanager
-def temporary_home() -> Iterator[Home]:
-    path = Path(tempfile.mkdtemp(prefix="stack-"))
-    variables = {f"STACK_{name.upper()}_PORT": "0" for name in DEFAULTS}
-    saved = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        home = Home.open(path)
-        home.choose_ports()
-        home.save()
-        yield home
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def running(home: Home, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One service of `home`, ready; stopped with its own signal."""
-    service = SERVICES[name]
-    write_command(home, service)
-    log = home.logs / f"{name}.log"
-    environment = {**os.environ, "STACK_HOME": str(home.path)}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stack.child", name],
-            env=environment,
-            cwd=PROJECT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait(lambda: service.check(home), service.ready, process, log)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.Signals[f"SIG{service.stop_signal}"])
-        try:
-            process.wait(service.stop_seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait(check: Callable[[], None], seconds: float, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until `check` raises no more; fails with the end of the log."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return check()
-        except Exception as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-                pytest.fail(f"{log.stem} is not up (exit code {process.poll()}): {error}\n{end}")
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceState
 
 from stack import collector
+from stack.alone import wait
 from stack.home import Home
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import migrate
-from tests.integration.conftest import ClickHouse, wait
+from tests.integration.conftest import ClickHouse
 
 AWKWARD: dict[str, Any] = {
     "empty": "",

@@ -17,9 +17,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from stack import alone
 from stack import postgres as embedded
 from stack.process import PROJECT
-from tests.integration import conftest
 from tests.integration.runtimes import AGENTS, Runtime, running, until
 
 
@@ -68,11 +68,11 @@ def test_two_runtimes_share_the_work(postgres: str, tmp_path: Path) -> None:
 
 
 def test_without_postgres_nothing_is_accepted_and_with_it_all_goes_on(log: Path) -> None:
-    with conftest.temporary_home() as home, ExitStack() as services:
+    with alone.temporary_home() as home, ExitStack() as services:
         embedded.prepare(home)
         postgres = ExitStack()
         services.push(postgres)
-        process = postgres.enter_context(conftest.running(home, "postgres"))
+        process = postgres.enter_context(alone.running(home, "postgres"))
         embedded.create_database(home)
         runtime = services.enter_context(running(home.database_url, log))
         before = runtime.send("before", {"input": "x"}).json()["run_id"]
@@ -89,7 +89,7 @@ def test_without_postgres_nothing_is_accepted_and_with_it_all_goes_on(log: Path)
         assert runtime.get("/health").is_success
         assert runtime.get("/api/metrics").is_success
 
-        process = postgres.enter_context(conftest.running(home, "postgres"))
+        process = postgres.enter_context(alone.running(home, "postgres"))
         sent = until(lambda: _accepted(runtime.send("away-0", {"input": "x"})), 15)
         assert runtime.ended(sent)["status"] == "completed"
         assert runtime.ended(interrupted, 60)["status"] == "completed"

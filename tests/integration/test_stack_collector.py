@@ -24,10 +24,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stack import collector
+from stack.alone import running, temporary_home, wait
 from stack.home import Home
 from stack.process import PROJECT
 from stack.services import SERVICES
-from tests.integration.conftest import ClickHouse, running, temporary_home, wait
+from tests.integration.conftest import ClickHouse
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from stack import phoenix
+from stack.alone import running, temporary_home
 from stack.home import Home
-from tests.integration.conftest import running, temporary_home
 from tests.integration.test_stack_collector import Collector, send
 
 pytestmark = pytest.mark.timeout(240)  # Phoenix alone takes half a minute to start

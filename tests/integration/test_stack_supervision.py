@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from stack import postgres
+from stack.alone import temporary_home
 from stack.home import Home
 from stack.process import PROJECT
 from stack.services import SERVICES, write_command
 from stack.supervision import Supervisor
 from stack.up import healthy
-from tests.integration.conftest import temporary_home
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from stack import up as starting
+from stack.alone import temporary_home
 from stack.errors import StackError
 from stack.home import Home
 from stack.process import PROJECT
 from stack.supervision import Supervisor
-from tests.integration.conftest import temporary_home
 
 pytestmark = pytest.mark.timeout(180)
 
