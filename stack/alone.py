@@ -1,4 +1,4 @@
-"""Single services without a supervisor, for tests and benchmarks: free ports and a directory that is gone afterwards."""
+"""Single services without a supervisor, for tests and benchmarks: free ports, and a directory that goes with them."""
 
 import os
 import shutil

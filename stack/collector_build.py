@@ -212,3 +212,7 @@ def _short(line: str) -> str:
     parts = line.strip().split("\t")
     message = parts[3] if len(parts) > 3 else line.strip()[:60]
     return message + " (takes minutes, once)" if message == "Compiling" else message
+
+
+if __name__ == "__main__":  # `make test` has it before the tests begin, so that none of them waits for a compiler
+    print(find_or_build(Settings(), print, Path(tempfile.gettempdir()) / f"collector-build-{os.getuid()}.log"))

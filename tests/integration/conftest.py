@@ -4,7 +4,11 @@ They are started as `stack up` starts them, through stack.child, so they end wit
 """
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +21,7 @@ from stack import collector_build
 from stack import postgres as embedded
 from stack.alone import running, temporary_home
 from stack.home import Home
+from stack.process import PROJECT
 from stack.settings import Settings
 from telemetry.clickhouse.migrate import migrate
 
@@ -38,16 +43,42 @@ def postgres_server(stack_home: Home) -> Iterator[Home]:
         yield stack_home
 
 
+@contextmanager
+def fresh_database(server: Home, template: str) -> Iterator[str]:
+    """The URL of a copy of the database `template`, dropped afterwards."""
+    name = sql.Identifier(f"test_{next(_number)}")
+    with embedded.connect(server) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER agents TEMPLATE {}").format(name, sql.Identifier(template))
+        )
+    yield server.database_url.removesuffix("agents") + name.as_string()[1:-1]
+    with embedded.connect(server) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
 @pytest.fixture
 def postgres(postgres_server: Home) -> Iterator[str]:
     """The URL of a fresh database, owned by `agents`, with the extensions of the stack and nothing else."""
-    name = f"test_{next(_number)}"
+    with fresh_database(postgres_server, "agents") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_server(postgres_server: Home) -> Home:
+    """The server with the template `migrated`: to migrate each database takes seconds, most of them agno's imports."""
     with embedded.connect(postgres_server) as server:
-        create = sql.SQL("CREATE DATABASE {} OWNER agents TEMPLATE agents")
-        server.execute(create.format(sql.Identifier(name)))
-    yield postgres_server.database_url.removesuffix("agents") + name
-    with embedded.connect(postgres_server) as server:
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        server.execute("CREATE DATABASE migrated OWNER agents TEMPLATE agents")
+    url = postgres_server.database_url.removesuffix("agents") + "migrated"
+    environment = {**os.environ, "DATABASE_URL": url}
+    subprocess.run([sys.executable, "-m", "runtime", "migrate"], env=environment, cwd=PROJECT, check=True)
+    return postgres_server
+
+
+@pytest.fixture
+def migrated(migrated_server: Home) -> Iterator[str]:
+    """The URL of a fresh database with all tables of the runtime."""
+    with fresh_database(migrated_server, "migrated") as url:
+        yield url
 
 
 @dataclass(frozen=True)

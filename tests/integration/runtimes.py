@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 from standardwebhooks import Webhook
 
+from stack.ports import find_free
 from stack.process import PROJECT
 
 AGENTS = Path(__file__).parent / "agents"
@@ -33,7 +33,7 @@ class Runtime:
     database_url: str
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=lambda: find_free(set()))
     process: subprocess.Popen[bytes] | None = None
     key: str | None = None  # what `get` authenticates with
 
@@ -132,9 +132,8 @@ def signed(delivery_id: str, content: bytes, secret: str = SECRET, at: datetime 
 
 @contextmanager
 def running(database_url: str, log: Path, **settings: str) -> Iterator[Runtime]:
-    """A migrated, serving runtime; killed at the end if it still runs."""
+    """A serving runtime on a database that is migrated; killed at the end if it still runs."""
     runtime = Runtime(database_url, log, settings)
-    runtime.migrate()
     try:
         runtime.start()
         yield runtime
@@ -152,9 +151,3 @@ def until(condition: Callable[[], T], seconds: float) -> T:
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds} s")
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -28,8 +28,8 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-def test_a_killed_runtime_finishes_its_run_in_a_second_attempt(postgres: str, log: Path) -> None:
-    with running(postgres, log) as runtime:
+def test_a_killed_runtime_finishes_its_run_in_a_second_attempt(migrated: str, log: Path) -> None:
+    with running(migrated, log) as runtime:
         run_id = runtime.send("killed", {"input": "[slow 3] x"}).json()["run_id"]
         until(lambda: runtime.ticket(run_id)["status"] == "running", 10)
         runtime.kill()
@@ -41,8 +41,8 @@ def test_a_killed_runtime_finishes_its_run_in_a_second_attempt(postgres: str, lo
         assert again.status_code == 200 and again.json()["run_id"] == run_id
 
 
-def test_sigterm_lets_short_runs_end_and_gives_long_ones_back(postgres: str, log: Path) -> None:
-    with running(postgres, log) as runtime:
+def test_sigterm_lets_short_runs_end_and_gives_long_ones_back(migrated: str, log: Path) -> None:
+    with running(migrated, log) as runtime:
         short = runtime.send("short", {"input": "[slow 2] x"}).json()["run_id"]
         long = runtime.send("long", {"input": "[slow 300] x"}).json()["run_id"]
         until(lambda: runtime.ticket(short)["status"] == runtime.ticket(long)["status"] == "running", 10)
@@ -54,8 +54,8 @@ def test_sigterm_lets_short_runs_end_and_gives_long_ones_back(postgres: str, log
         assert "Traceback" not in log.read_text().split("Shutting down")[-1]
 
 
-def test_two_runtimes_share_the_work(postgres: str, tmp_path: Path) -> None:
-    with running(postgres, tmp_path / "a", RUN_CONCURRENCY="2") as one, running(postgres, tmp_path / "b") as two:
+def test_two_runtimes_share_the_work(migrated: str, tmp_path: Path) -> None:
+    with running(migrated, tmp_path / "a", RUN_CONCURRENCY="2") as one, running(migrated, tmp_path / "b") as two:
         with ThreadPoolExecutor(40) as senders:
             answers = list(senders.map(lambda n: (one, two)[n % 2].send("same", {"input": "x"}), range(40)))
             assert Counter(answer.status_code for answer in answers) == {202: 1, 200: 39}
@@ -74,6 +74,7 @@ def test_without_postgres_nothing_is_accepted_and_with_it_all_goes_on(log: Path)
         services.push(postgres)
         process = postgres.enter_context(alone.running(home, "postgres"))
         embedded.create_database(home)
+        Runtime(home.database_url, log).migrate()
         runtime = services.enter_context(running(home.database_url, log))
         before = runtime.send("before", {"input": "x"}).json()["run_id"]
         assert runtime.ended(before)["status"] == "completed"
@@ -122,11 +123,10 @@ def _accepted(answer: httpx.Response) -> str | None:
 
 
 @pytest.fixture
-def keyed(postgres: str, log: Path) -> Iterator[Runtime]:
+def keyed(migrated: str, log: Path) -> Iterator[Runtime]:
     settings = {"OS_SECURITY_KEY": "open-sesame", "QUEUE_MAX_DEPTH": "2", "RUN_CONCURRENCY": "1"}
-    runtime = Runtime(postgres, log, settings)
+    runtime = Runtime(migrated, log, settings)
     runtime.key = "open-sesame"
-    runtime.migrate()
     runtime.start()
     yield runtime
     runtime.kill()
@@ -144,7 +144,7 @@ def test_a_key_protects_all_but_webhooks(keyed: Runtime) -> None:
     assert "open-sesame" not in keyed.log.read_text()
 
 
-def test_tokens_protect_all_but_webhooks(postgres: str, log: Path) -> None:
+def test_tokens_protect_all_but_webhooks(migrated: str, log: Path) -> None:
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
@@ -153,7 +153,7 @@ def test_tokens_protect_all_but_webhooks(postgres: str, log: Path) -> None:
         bearer = {"authorization": f"Bearer {jwt.encode(claims, private, algorithm='RS256')}"}
         return httpx.get(f"{runtime.url}/sessions", headers=bearer, trust_env=False).status_code
 
-    with running(postgres, log, JWT_VERIFICATION_KEY=public) as runtime:
+    with running(migrated, log, JWT_VERIFICATION_KEY=public) as runtime:
         assert runtime.get("/sessions").status_code == runtime.get("/api/metrics").status_code == 401
         assert (get("sessions:read"), get("agents:read"), get("agent_os:admin")) == (200, 403, 200)
         run_id = runtime.send("tokens", {"input": "x"}).json()["run_id"]

@@ -12,18 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
-from stack import postgres as embedded
 from stack.home import Home
+from tests.integration.conftest import fresh_database
 from tests.integration.runtimes import SECRET, Runtime, running, signed, until
 
 
 @pytest.fixture(scope="module")
-def database(postgres_server: Home) -> Iterator[str]:
-    with embedded.connect(postgres_server) as server:
-        server.execute("CREATE DATABASE webhooks OWNER agents TEMPLATE agents")
-    yield postgres_server.database_url.removesuffix("agents") + "webhooks"
-    with embedded.connect(postgres_server) as server:
-        server.execute("DROP DATABASE webhooks WITH (FORCE)")
+def database(migrated_server: Home) -> Iterator[str]:
+    with fresh_database(migrated_server, "migrated") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
