@@ -100,7 +100,9 @@ def test_every_store_has_exactly_what_was_recorded(up: Stack, recordings: Path, 
 
 def test_one_trace_from_the_webhook_to_the_last_call(up: Stack, replayed: dict[str, Any]) -> None:
     (run_id, trace_id) = up.postgres(
-        "SELECT run_id, trace_id FROM agno.agno_traces WHERE run_id = ANY(%s) LIMIT 1", replayed["run_ids"]
+        "SELECT run_id, trace_id FROM agno.agno_traces JOIN agno.agno_spans USING (trace_id)"
+        " WHERE run_id = ANY(%s) AND agno_spans.name LIKE 'execute_tool %%' LIMIT 1",
+        replayed["run_ids"],
     )[0]
     spans = up.clickhouse(
         "SELECT SpanName, SpanId, ParentSpanId FROM otel_traces WHERE TraceId = {trace:String}", trace=trace_id
