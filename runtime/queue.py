@@ -67,9 +67,9 @@ class Database(PostgresDb):
     ) -> dict[str, Any] | None:
         job = super().claim_job(worker_id, lock_grace_seconds, deployment_id)
         if job is not None:
-            context = stamp(job)
-            if self.instruments is not None and "accepted_at" in context and job["attempt"] == 1:
-                self.instruments.ticket_waited(job["component_id"], max(0.0, time.time() - context["accepted_at"]))
+            wait = stamp(job).get("wait")
+            if self.instruments is not None and wait is not None:
+                self.instruments.ticket_waited(job["component_id"], wait)
         return job
 
     def depth(self) -> Iterable[tuple[float, Mapping[str, str]]]:
@@ -90,12 +90,17 @@ class Database(PostgresDb):
 
 
 def stamp(job: dict[str, Any]) -> dict[str, Any]:
-    """Writes the attempt into the run's metadata, also of a run that goes on after a pause; answers the context.
+    """Writes the attempt, and the first one's wait in seconds, into the run's metadata; answers the context.
+
+    Also into the metadata of a run that goes on after a pause.
 
     Never raises: the ticket is claimed, and would wait for its lease to end.
     """
     payload = job["payload"]
     context = {**context_of(job), "attempt": job["attempt"]}
+    context.pop("wait", None)
+    if job["attempt"] == 1 and isinstance(context.get("accepted_at"), int | float):
+        context["wait"] = max(0.0, time.time() - context["accepted_at"])
     _kwargs(payload)["metadata"] = {**_metadata(payload), semconv.TICKET_CONTEXT: context}
     if again := payload.get("continue"):
         _kwargs(again)["metadata"] = {**_metadata(again), semconv.TICKET_CONTEXT: context}

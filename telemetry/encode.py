@@ -86,6 +86,12 @@ def usage(metrics: Any) -> Attributes:
     return attributes
 
 
+def run_usage(metrics: Any) -> Attributes:
+    """A run's tokens, as agno sums them. Not under OpenInference's names: Phoenix would count them with the calls'."""
+    counts = usage(metrics)
+    return {key: counts[key] for key in (semconv.INPUT_TOKENS, semconv.OUTPUT_TOKENS) if key in counts}
+
+
 def token_counts(metrics: Any) -> dict[str, int]:
     """Tokens by gen_ai.token.type, for the metric; empty when the provider reported none."""
     counts = usage(metrics)

@@ -55,6 +55,8 @@ class Run:
         }
         if self.parent is not None:
             attributes[semconv.PARENT_RUN_ID] = self.parent.run_id
+        elif isinstance(wait := self.ticket.get("wait"), int | float):
+            attributes[semconv.QUEUE_WAIT] = float(wait)
         name = f"{operation} {self.component_name}"
         self.span = self.tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links)
         self.context = otel.set_value(_RUN_KEY, self, trace.set_span_in_context(self.span, parent))
@@ -96,6 +98,7 @@ class Run:
         content = encode.first(getattr(output, "content", None), self.content)
         self.span.set_attribute(semconv.RUN_STATUS, status)
         self.span.set_attributes(encode.content("output", content))
+        self.span.set_attributes(encode.run_usage(getattr(output, "metrics", None)))
         error_type = None
         if status == "error":
             error_type = type(error).__name__ if error is not None else self.error_type or "run_error"

@@ -63,5 +63,5 @@ DEDUP_DECISION: Final = "agno.dedup.decision"
 QUEUE_WAIT: Final = "agno.queue.wait"  # seconds
 
 # The key in a ticket's run metadata under which the webhook's context travels to the run:
-# {"traceparent", "tracestate", "delivery_id", "source", "accepted_at" (Unix seconds), "attempt"}
+# {"traceparent", "tracestate", "delivery_id", "source", "accepted_at" (Unix seconds), "attempt", "wait" (seconds)}
 TICKET_CONTEXT: Final = "telemetry"

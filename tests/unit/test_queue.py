@@ -39,3 +39,10 @@ def test_a_ticket_of_another_door_is_stamped_too(payload: dict[str, Any]) -> Non
     assert context_of(job) == {}
     assert stamp(job) == {"attempt": 1}
     assert payload["kwargs"]["metadata"][TICKET_CONTEXT] == {"attempt": 1}
+
+
+def test_the_first_claim_says_how_long_the_ticket_waited() -> None:
+    job: dict[str, Any] = {"attempt": 1, "payload": {"kwargs": {"metadata": {TICKET_CONTEXT: dict(CONTEXT)}}}}
+    assert stamp(job)["wait"] > 1_000_000_000, "accepted at the beginning of 1970"
+    job["attempt"] = 2
+    assert "wait" not in stamp(job), "the second claim's wait is not the queue's"

@@ -76,6 +76,7 @@ def test_a_run_has_one_span_with_its_calls_below(recorded: Recorded, run: Way) -
     assert top.name == "invoke_agent Weather"
     assert top.attributes[semconv.RUN_STATUS] == "completed"
     assert top.attributes[semconv.INPUT_VALUE] == "[tool lookup] weather in Oslo?"
+    assert top.attributes[semconv.INPUT_TOKENS] == sum(span.attributes[semconv.INPUT_TOKENS] for span in models)
     assert "[offline model]" in str(top.attributes[semconv.OUTPUT_VALUE])
     assert top.status.status_code is StatusCode.OK
     for span in (top, *models, *tools):
@@ -211,6 +212,7 @@ def test_a_ticket_makes_the_run_go_on_in_the_webhooks_trace(recorded: Recorded) 
         "delivery_id": "d1",
         "source": "webhook",
         "attempt": 2,
+        "wait": 0.25,
     }
     asyncio.run(agent(tools=[lookup]).arun("[tool lookup] go", metadata={semconv.TICKET_CONTEXT: ticket}))
 
@@ -218,6 +220,7 @@ def test_a_ticket_makes_the_run_go_on_in_the_webhooks_trace(recorded: Recorded) 
     assert format(top.context.trace_id, "032x") == TRACE_ID
     assert format(parent_id(top) or 0, "016x") == SPAN_ID
     assert [format(link.context.span_id, "016x") for link in top.links] == [SPAN_ID]
+    assert top.attributes[semconv.QUEUE_WAIT] == 0.25
     for span in recorded.spans():
         assert span.attributes[semconv.RUN_ATTEMPT] == 2
         assert span.attributes[semconv.DELIVERY_ID] == "d1"
