@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind
-from psycopg.types.json import Jsonb
 
 from telemetry import semconv
 from telemetry.buffer import Rejected
@@ -24,11 +23,10 @@ HIDDEN_PARENT = "0" * 16
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped NUL, not an escaped backslash before "u0000"
 
+# Rows come as one JSON document: to make a Postgres array out of JSON texts escapes each of them once more, in Python.
 _TRACES = """
 INSERT INTO {schema}.agno_traces AS stored
-    (trace_id, name, status, start_time, end_time, duration_ms, run_id, session_id, user_id, agent_id, team_id,
-     workflow_id, created_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+SELECT * FROM json_populate_recordset(NULL::{schema}.agno_traces, %s::json)
 ON CONFLICT (trace_id) DO UPDATE SET
     name = excluded.name, status = excluded.status, start_time = excluded.start_time, end_time = excluded.end_time,
     duration_ms = excluded.duration_ms, run_id = excluded.run_id, session_id = excluded.session_id,
@@ -39,10 +37,7 @@ WHERE excluded.run_id IS NOT NULL AND (stored.run_id IS NULL OR stored.end_time 
 
 _SPANS = """
 INSERT INTO {schema}.agno_spans
-    (span_id, trace_id, parent_span_id, name, span_kind, status_code, status_message, start_time, end_time, duration_ms,
-     attributes, created_at)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                     %s::text[], %s::bigint[], %s::jsonb[], %s::text[])
+SELECT * FROM json_populate_recordset(NULL::{schema}.agno_spans, %s::json)
 ON CONFLICT (span_id) DO NOTHING
 """
 
@@ -59,15 +54,14 @@ class PostgresSpans:
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """One transaction. Raises psycopg.Error when not committed (sending again changes nothing), or Rejected."""
         now = datetime.now(UTC).isoformat()
-        traces = [(*row, now) for row in _trace_rows(spans)]
-        columns = [list(column) for column in zip(*((*_span_row(span), now) for span in spans), strict=True)]
+        traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
+        rows = _dumps([{**_span_row(span), "created_at": now} for span in spans])
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._url, connect_timeout=3, application_name="telemetry")
             with self._connection.transaction(), self._connection.pipeline():
-                cursor = self._connection.cursor()
-                cursor.executemany(self._traces, traces)
-                cursor.execute(self._spans, columns)
+                self._connection.execute(self._traces, [traces])
+                self._connection.execute(self._spans, [rows])
         except psycopg.DataError as error:
             raise Rejected(f"Postgres refused a batch: {error}") from error
         except psycopg.Error:
@@ -80,41 +74,40 @@ class PostgresSpans:
             self._connection = None
 
 
-def _trace_rows(spans: Sequence[ReadableSpan]) -> list[tuple[Any, ...]]:
+def _trace_rows(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:
     """One row per trace, described by its latest top run if there is one; sorted, so that writers never deadlock."""
     best: dict[str, ReadableSpan] = {}
     for span in spans:
         trace_id = format(_context(span).trace_id, "032x")
         if trace_id not in best or _rank(span) > _rank(best[trace_id]):
             best[trace_id] = span
-    return [(trace_id, *_trace_row(best[trace_id])) for trace_id in sorted(best)]
+    return [{"trace_id": trace_id, **_trace_row(best[trace_id])} for trace_id in sorted(best)]
 
 
 def _rank(span: ReadableSpan) -> tuple[bool, int]:
     return _is_top_run(span), span.end_time or 0
 
 
-def _trace_row(span: ReadableSpan) -> tuple[Any, ...]:
-    attributes = span.attributes or {}
-    top = _is_top_run(span)
-    kind = attributes.get(semconv.RUN_KIND) if top else None
-    component = attributes.get(semconv.AGENT_ID)
-    return (
-        _clean(span.name),
-        "ERROR" if span.status.status_code.name == "ERROR" else "OK",
-        _iso(span.start_time),
-        _iso(span.end_time),
-        _milliseconds(span),
-        attributes.get(semconv.RUN_ID) if top else None,
-        attributes.get(semconv.SESSION_ID) if top else None,
-        attributes.get(semconv.USER_ID) if top else None,
-        component if kind == "agent" else None,
-        component if kind == "team" else None,
-        component if kind == "workflow" else None,
-    )
+def _trace_row(span: ReadableSpan) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": span.name,
+        "status": "ERROR" if span.status.status_code.name == "ERROR" else "OK",
+        "start_time": _iso(span.start_time),
+        "end_time": _iso(span.end_time),
+        "duration_ms": _milliseconds(span),
+    }
+    if _is_top_run(span):
+        attributes = span.attributes or {}
+        row |= {
+            "run_id": attributes.get(semconv.RUN_ID),
+            "session_id": attributes.get(semconv.SESSION_ID),
+            "user_id": attributes.get(semconv.USER_ID),
+            f"{attributes.get(semconv.RUN_KIND)}_id": attributes.get(semconv.AGENT_ID),  # agent_id, team_id, ...
+        }
+    return row
 
 
-def _span_row(span: ReadableSpan) -> tuple[Any, ...]:
+def _span_row(span: ReadableSpan) -> dict[str, Any]:
     context = _context(span)
     parent = format(span.parent.span_id, "016x") if span.parent else None
     shown_parent = parent
@@ -122,19 +115,19 @@ def _span_row(span: ReadableSpan) -> tuple[Any, ...]:
         shown_parent = None
     elif span.kind is SpanKind.SERVER:
         shown_parent = HIDDEN_PARENT
-    return (
-        format(context.span_id, "016x"),
-        format(context.trace_id, "032x"),
-        shown_parent,
-        _clean(span.name),
-        span.kind.name,
-        span.status.status_code.name,
-        _clean(span.status.description) if span.status.description else None,
-        _iso(span.start_time),
-        _iso(span.end_time),
-        _milliseconds(span),
-        Jsonb({**(span.attributes or {}), "otel": _rest(span, parent)}, dumps=_dumps),
-    )
+    return {
+        "span_id": format(context.span_id, "016x"),
+        "trace_id": format(context.trace_id, "032x"),
+        "parent_span_id": shown_parent,
+        "name": span.name,
+        "span_kind": span.kind.name,
+        "status_code": span.status.status_code.name,
+        "status_message": span.status.description,
+        "start_time": _iso(span.start_time),
+        "end_time": _iso(span.end_time),
+        "duration_ms": _milliseconds(span),
+        "attributes": {**(span.attributes or {}), "otel": _rest(span, parent)},
+    }
 
 
 def _rest(span: ReadableSpan, parent: str | None) -> dict[str, Any]:
@@ -180,7 +173,7 @@ def _iso(nanoseconds: int | None) -> str:
 
 
 def _dumps(value: Any) -> str:
-    """JSON as jsonb takes it: without NUL characters, and with NaN and infinities as text."""
+    """JSON as Postgres takes it: without NUL characters, and with NaN and infinities as text."""
     try:
         encoded = json.dumps(value, default=str, allow_nan=False)
     except ValueError:
@@ -194,7 +187,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _clean(value: str) -> str:
-    return value.replace("\x00", "")
