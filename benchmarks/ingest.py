@@ -1,8 +1,8 @@
 """Spans from OTLP through the collector into ClickHouse: sent, lost, doubled.
 
 Starts its own ClickHouse and collector. One sender process sends `--rate` spans a second (0: as many as the collector
-takes) over gRPC, and sends a refused batch again, as SDKs do. Phoenix is not there: its branch of the collector
-samples, fills its queue and drops, which must not hold back the other.
+takes) over gRPC, and sends a refused batch again, as SDKs do. Without `--phoenix` nobody is there for its branch of the
+collector: it samples, fills its queue and drops. Neither way may it hold back the other branch.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -36,6 +37,7 @@ RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, gr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, default=RATE, help="spans a second, 0: no limit (default %(default)s)")
+    parser.add_argument("--phoenix", action="store_true", help="with Phoenix, on the same machine")
     parser.add_argument("--seconds", type=float, help=f"default {SECONDS:.0f}, {QUICK_SECONDS:.0f} with --quick")
 
 
@@ -43,11 +45,13 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
     seconds = arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS)
     with temporary_home() as home:
         use_collector(home)
-        with running(home, "clickhouse") as clickhouse:
+        with ExitStack() as services:
+            names = ["clickhouse", "collector", *(["phoenix"] if arguments.phoenix else [])]
+            processes = {name: psutil.Process(services.enter_context(running(home, name)).pid) for name in names}
             migrate(home.clickhouse_url)
-            with running(home, "collector") as collector:
-                services = {"clickhouse": psutil.Process(clickhouse.pid), "collector": psutil.Process(collector.pid)}
-                yield from measure(home, arguments.rate, seconds, services)
+            yield from measure(home, arguments.rate, seconds, processes)
+            if arguments.phoenix:
+                yield Figure("ingest", "phoenix_kept", in_phoenix(home), "span", 1)
 
 
 def measure(home: Home, rate: int, seconds: float, services: dict[str, psutil.Process]) -> Iterator[Figure]:
@@ -79,6 +83,21 @@ def measure(home: Home, rate: int, seconds: float, services: dict[str, psutil.Pr
         cores = (cpu_seconds(process) - busy[name]) / (sent["seconds"] + drained)
         yield figure(f"{name}_cores", round(cores, 2), "core")
         yield figure(f"{name}_rss", round(process.memory_info().rss / 1e6, 1), "MB")
+
+
+def in_phoenix(home: Home) -> int:
+    """Spans that Phoenix has stored, counted through its API."""
+    client = httpx.Client(
+        base_url=home.phoenix_url, headers={"authorization": f"Bearer {home.phoenix_api_key}"}, timeout=60
+    )
+    found, parameters = 0, {"limit": "1000"}
+    with client:
+        while True:
+            answer = client.get("/v1/projects/default/spans", params=parameters).raise_for_status().json()
+            found += len(answer["data"])
+            if not answer["next_cursor"]:
+                return found
+            parameters["cursor"] = answer["next_cursor"]
 
 
 def cpu_seconds(process: psutil.Process) -> float:

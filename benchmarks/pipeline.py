@@ -39,12 +39,12 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
     with temporary_home() as home:
         use_collector(home)
         postgres.prepare(home)
-        with running(home, "postgres") as database, running(home, "clickhouse") as clickhouse:
+        with running(home, "postgres"), running(home, "clickhouse") as clickhouse:
             postgres.create_database(home)
             migrate_runtime(home, "runtime").check_returncode()
             migrate(home.clickhouse_url)
             with running(home, "collector") as collector:
-                pids = {"postgres": database.pid, "clickhouse": clickhouse.pid, "collector": collector.pid}
+                pids = {"clickhouse": clickhouse.pid, "collector": collector.pid}
                 yield from measure(home, arguments.rate, seconds, pids)
 
 
@@ -79,8 +79,7 @@ def measure(home: Home, rate: int, seconds: float, pids: dict[str, int]) -> Iter
     yield figure("longest_queue", sent["longest_queue"], "span")
     yield figure("sender_cores", sent["cores"], "core")
     for name, pid in pids.items():
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        yield figure(f"{name}_cpu_seconds", round(sum(map(cpu_seconds, processes)), 1), "s")
+        yield figure(f"{name}_cpu_seconds", round(cpu_seconds(psutil.Process(pid)), 1), "s")
 
 
 def send(settings: pipeline.Settings, rate: int, seconds: float, answers: Any) -> None:
