@@ -29,6 +29,7 @@ def main() -> None:
     os.nice(command.nice)
     if command.account:
         become(command.account)
+        os.chdir("/")  # the account may not be able to read the project
     die_with_parent(signal.Signals[plan["orphan_signal"]], started_by)
     os.execve(command.argv[0], command.argv, command.full_environment())
 

