@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from runtime import queue
 from runtime.problems import Problem
 from runtime.webhooks import RETRY_SECONDS, UNAVAILABLE, Context, soon
-from telemetry import semconv
 
 router = APIRouter(prefix="/api", tags=["observability"])
 
@@ -39,9 +39,7 @@ async def run(run_id: str, request: Request) -> dict[str, Any]:
         raise Problem(503, "the database is away", retry_after=RETRY_SECONDS) from error
     if ticket is None:
         raise Problem(404, f"there is no ticket of run {run_id!r}")
-    metadata = ticket["payload"].get("kwargs", {}).get("metadata", {})
-    traceparent = str(metadata.get(semconv.TICKET_CONTEXT, {}).get("traceparent", ""))
-    trace_id = traceparent.split("-")[1] if traceparent else None
+    trace_id = queue.trace_id_of(queue.context_of(ticket))
     links = {
         "run": f"/{ticket['component_type']}s/{ticket['component_id']}/runs/{run_id}?session_id={ticket['session_id']}"
     }

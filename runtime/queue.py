@@ -113,6 +113,12 @@ def context_of(job: Mapping[str, Any]) -> dict[str, Any]:
     return context if isinstance(context, dict) else {}
 
 
+def trace_id_of(context: Mapping[str, Any]) -> str | None:
+    """The trace id within the context's W3C traceparent (version-traceid-spanid-flags)."""
+    parts = str(context.get("traceparent", "")).split("-")
+    return parts[1] if len(parts) == 4 else None
+
+
 def _kwargs(payload: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(payload.get("kwargs"), dict):
         payload["kwargs"] = {}

@@ -107,7 +107,7 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
         accepted.component_id,
         accepted.run_id,
         accepted.session_id,
-        _trace_id_of(accepted.context),
+        queue.trace_id_of(accepted.context),
     )
     try:
         await soon(context.deliveries.record(delivery))
@@ -223,9 +223,3 @@ def _answer(delivery: Delivery, component: Component, decision: str) -> dict[str
         "decision": decision,
         "links": {"run": path, "status": f"/api/runs/{delivery.run_id}"},
     }
-
-
-def _trace_id_of(context: Any) -> str | None:
-    """The trace id within a W3C traceparent (version-traceid-spanid-flags)."""
-    parts = str(context.get("traceparent", "")).split("-")
-    return parts[1] if len(parts) == 4 else None

@@ -1,6 +1,5 @@
 """Providers and destinations: where spans, metrics and logs go, and how they are flushed before the process ends."""
 
-import logging
 import os
 import time
 import uuid
@@ -46,7 +45,6 @@ class Destination:
 
     buffer: Buffer[ReadableSpan]
     counts: dict[str, int]
-    close: Callable[[], None]
 
 
 class _Fanout(SpanProcessor):
@@ -172,7 +170,7 @@ class Telemetry:
             close()
 
         self._stops.append(stop)
-        return Destination(buffer, counts, close)
+        return Destination(buffer, counts)
 
     def _start_logs(
         self, resource: Resource, send: Callable[[Sequence[ReadableLogRecord]], None], close: Callable[[], None]
@@ -211,6 +209,3 @@ def _limits(prefix: str) -> Limits:
 
 def _interval() -> float:
     return float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", 30_000))
-
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
