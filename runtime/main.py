@@ -1,7 +1,7 @@
 """The composition root: settings -> agents -> AgentOS -> app; all else begins in the lifespan."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from agno.job_queue.config import QueueConfig
 from agno.os import AgentOS
@@ -11,11 +11,11 @@ from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 
 from runtime import observability, problems, webhooks
+from runtime.context import Context
 from runtime.deliveries import Deliveries
 from runtime.loader import Loaded, load
 from runtime.queue import Database
 from runtime.settings import Settings
-from runtime.webhooks import Context
 from telemetry import pipeline, recorder
 
 LEASE_SECONDS = 15  # a ticket whose worker has not been heard of for so long is another's
@@ -37,21 +37,20 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # Around AgentOS' own: its queue worker has drained before telemetry flushes.
-        telemetry = pipeline.start(_telemetry(settings))
-        recorder.install(telemetry)
-        database.instruments = telemetry.instruments
-        _observe(telemetry, database, loaded)
-        deliveries = Deliveries(settings.database_url, settings.delivery_retention_days)
-        await deliveries.open()
-        app.state.context = Context(settings, telemetry, loaded, deliveries)
-        try:
+        # Around AgentOS' own. What begins last ends first: telemetry flushes when all else has ended.
+        async with AsyncExitStack() as parts:
+            parts.callback(database.db_engine.dispose)
+            telemetry = pipeline.start(_telemetry(settings))
+            parts.callback(telemetry.shutdown, FLUSH_SECONDS)
+            recorder.install(telemetry)
+            parts.callback(recorder.uninstall)
+            database.instruments = telemetry.instruments
+            _observe(telemetry, database, loaded)
+            deliveries = Deliveries(settings.database_url, settings.delivery_retention_days)
+            await deliveries.open()
+            parts.push_async_callback(deliveries.close)
+            app.state.context = Context(settings, telemetry, loaded, deliveries)
             yield
-        finally:
-            await deliveries.close()
-            recorder.uninstall()
-            telemetry.shutdown(FLUSH_SECONDS)
-            database.db_engine.dispose()
 
     agent_os = AgentOS(
         name="Agent runtime",

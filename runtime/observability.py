@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from runtime import queue
+from runtime.context import context_of
 from runtime.problems import Problem
-from runtime.webhooks import RETRY_SECONDS, UNAVAILABLE, Context, soon
+from runtime.webhooks import RETRY_SECONDS, UNAVAILABLE, soon
 
 router = APIRouter(prefix="/api", tags=["observability"])
 
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/api", tags=["observability"])
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Prometheus text, or OpenMetrics with exemplars when the Accept header asks for it."""
-    context: Context = request.app.state.context
+    context = context_of(request)
     body, content_type = await run_in_threadpool(context.telemetry.exposition, request.headers.get("accept"))
     return Response(body, media_type=content_type)
 
@@ -23,14 +24,14 @@ async def metrics(request: Request) -> Response:
 @router.get("/telemetry")
 async def telemetry(request: Request) -> dict[str, Any]:
     """Per destination: spans queued, exported, dropped, failed, and its last error."""
-    context: Context = request.app.state.context
+    context = context_of(request)
     return context.telemetry.health()
 
 
 @router.get("/runs/{run_id}")
 async def run(run_id: str, request: Request) -> dict[str, Any]:
     """The ticket of a run: status, attempts, trace id and links. 404 for a run without a ticket."""
-    context: Context = request.app.state.context
+    context = context_of(request)
     if "\0" in run_id:  # which Postgres does not take
         raise Problem(404, "there is no such run")
     try:

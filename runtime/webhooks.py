@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -19,12 +18,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.requests import ClientDisconnect
 
 from runtime import deliveries, payload, queue, signatures
-from runtime.deliveries import Deliveries, Delivery
+from runtime.context import Context, context_of
+from runtime.deliveries import Delivery
 from runtime.loader import Component, Loaded
 from runtime.problems import Problem
-from runtime.settings import Settings
 from telemetry import semconv
-from telemetry.pipeline import Telemetry
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -39,16 +37,6 @@ _OUTCOMES = {401: "rejected", 404: "invalid", 409: "conflict", 429: "throttled",
 _propagator = TraceContextTextMapPropagator()
 
 
-@dataclass
-class Context:
-    """What the routes share; main.py puts it on app.state."""
-
-    settings: Settings
-    telemetry: Telemetry
-    loaded: Loaded
-    deliveries: Deliveries
-
-
 @router.post("/webhooks/{agent_id}", status_code=202)
 async def receive(agent_id: str, request: Request) -> Response:
     """Accepts a delivery for an agent, a team or a workflow.
@@ -56,7 +44,7 @@ async def receive(agent_id: str, request: Request) -> Response:
     202: a new run, committed; 200: this delivery was accepted before, its run is named; 409: the id was used for
     something else; 400, 401, 404, 413, 415, 422, 429 and 503: problems (RFC 9457), the last two with Retry-After.
     """
-    context: Context = request.app.state.context
+    context = context_of(request)
     began = time.perf_counter()
     known = agent_id if agent_id in context.loaded.components else UNKNOWN
     parent = _parent(request)

@@ -1,0 +1,23 @@
+"""What the routes share. main.py makes it in the lifespan and puts it on app.state.context."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from runtime.deliveries import Deliveries
+from runtime.loader import Loaded
+from runtime.settings import Settings
+from telemetry.pipeline import Telemetry
+
+
+@dataclass
+class Context:
+    settings: Settings
+    telemetry: Telemetry
+    loaded: Loaded
+    deliveries: Deliveries
+
+
+def context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
