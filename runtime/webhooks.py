@@ -74,7 +74,7 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     delivery_id = signatures.verify(context.settings.webhook_secret, request.headers, body)
     span.set_attribute(semconv.DELIVERY_ID, delivery_id)
     component = _component(agent_id, context.loaded)
-    given = payload.parse(body)
+    given = payload.default(payload.parse(body))
     span.set_attribute(semconv.INPUT_VALUE, given.input)
     body_hash = deliveries.hash_of(body)
     worker: QueueWorker = request.app.state.queue_worker

@@ -2,8 +2,13 @@
 
 import pytest
 
-from runtime.payload import Payload, parse
+from runtime.payload import Payload, default
+from runtime.payload import parse as parse_body
 from runtime.problems import Problem
+
+
+def parse(body: bytes) -> Payload:
+    return default(parse_body(body))
 
 
 @pytest.mark.parametrize("name", ["input", "message", "prompt"])
