@@ -1,10 +1,13 @@
 """Every setting of the runtime. Nothing else in this package reads the environment. `.env.example` lists them."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from jwt import PyJWKSet, PyJWTError
+from jwt.algorithms import RSAAlgorithm
+from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
@@ -25,6 +28,7 @@ class Settings(BaseSettings):
     os_security_key: str | None = Field(None, description="Bearer key of everything but the signed webhooks.")
     jwt_verification_key: str | None = Field(None, description="Instead of the key: the public key of JWTs (RS256).")
     jwt_jwks_file: str | None = Field(None, description="Instead of the key: a file of the keys of JWTs (JWKS).")
+    user_isolation: bool = Field(True, description="With JWTs: users see only what is theirs; agent_os:admin sees all.")
 
     webhook_secret: str | None = Field(
         None, description="Standard Webhooks secret (whsec_...). Without one every webhook is refused."
@@ -32,8 +36,13 @@ class Settings(BaseSettings):
     webhook_max_bytes: int = Field(1_048_576, ge=1, description="Largest body of a webhook, in bytes.")
     delivery_retention_days: int = Field(7, ge=1, description="How long a delivery id is remembered.")
     queue_max_depth: int = Field(10_000, ge=1, description="Tickets that may wait; more are answered with 429.")
-    run_concurrency: int = Field(8, ge=1, description="Runs executed at once by this process.")
+    run_concurrency: int = Field(8, ge=0, description="Runs executed at once by this process. 0: it executes none.")
+    agent_concurrency: dict[str, NonNegativeInt] = Field(
+        {}, description='Of one agent at most so many of them, by its id: {"researcher": 2}.'
+    )
     run_max_attempts: int = Field(3, ge=1, description="Attempts of a run that failed or whose process died.")
+    lease_seconds: int = Field(15, ge=3, description="A run whose process is not heard of for so long is another's.")
+    drain_seconds: int = Field(10, ge=1, description="How long runs may go on after SIGTERM; less than the lease.")
 
     telemetry_mode: Literal["collector", "direct", "off"] = Field(
         "collector", description="Where telemetry goes: to a collector, to the stores directly, or nowhere."
@@ -46,6 +55,7 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(None, description="ClickHouse, in direct mode: http://user:password@host/otel.")
     phoenix_url: str | None = Field(None, description="Phoenix, in direct mode and for links.")
     phoenix_api_key: str | None = Field(None, description="Phoenix' key, in direct mode.")
+    dashboards_url: str | None = Field(None, description="The dashboards, for links.")
 
     model: str | None = Field(None, description="Model of the sample agents, such as openai:gpt-5. None: offline.")
     openai_api_key: str | None = Field(None, description="Key of OpenAI or of what OPENAI_BASE_URL names.")
@@ -62,10 +72,44 @@ class Settings(BaseSettings):
                 raise ValueError("write it as whsec_ and base64") from None
         return secret
 
+    @field_validator("jwt_verification_key")
+    @classmethod
+    def _is_public_key(cls, key: str | None) -> str | None:
+        """A key that cannot be read would refuse every token."""
+        if key is not None:
+            try:
+                RSAAlgorithm(RSAAlgorithm.SHA256).prepare_key(key)
+            except (ValueError, PyJWTError):
+                raise ValueError("write it as PEM: -----BEGIN PUBLIC KEY----- ...") from None
+        return key
+
+    @field_validator("jwt_jwks_file")
+    @classmethod
+    def _has_keys(cls, path: str | None) -> str | None:
+        if path is not None:
+            try:
+                PyJWKSet.from_dict(json.loads(Path(path).read_text()))
+            except (OSError, ValueError, TypeError, AttributeError, PyJWTError) as error:
+                raise ValueError(f"no keys can be read from {path}: {error}") from None
+        return path
+
+    @field_validator("drain_seconds")
+    @classmethod
+    def _is_within_the_lease(cls, seconds: int, info: ValidationInfo) -> int:
+        """A drain that outlives the lease would have another process begin what is about to end here."""
+        if seconds >= info.data.get("lease_seconds", seconds + 1):
+            raise ValueError("it must be less than LEASE_SECONDS")
+        return seconds
+
     @property
     def is_protected(self) -> bool:
         """Whether AgentOS asks for a key or a token."""
-        return bool(self.os_security_key or self.jwt_verification_key or self.jwt_jwks_file)
+        return bool(self.os_security_key or self.uses_tokens)
+
+    @property
+    def uses_tokens(self) -> bool:
+        """Whether JWTs are asked for; the key is then ignored."""
+        return bool(self.jwt_verification_key or self.jwt_jwks_file)
 
 
 @cache
