@@ -1,8 +1,8 @@
 """Pays money back, but only after a person has confirmed it: the run pauses until then."""
 
 from agno.agent import Agent
-from agno.tools import tool
 
+from runtime.approvals import confirm
 from runtime.models import default_model
 
 PAID = {"A-1001": 4900, "A-1002": 12900, "A-1003": 0}  # cents
@@ -17,7 +17,6 @@ def paid_amount(order_id: str) -> int:
     return PAID.get(order_id.upper(), 0)
 
 
-@tool(requires_confirmation=True)
 def refund(order_id: str) -> str:
     """Pays back what was paid for an order. A person must confirm it.
 
@@ -35,6 +34,6 @@ refunds = Agent(
     name="Refunds",
     role="Pays money back after a person has confirmed it",
     model=default_model(),
-    tools=[paid_amount, refund],
+    tools=[paid_amount, confirm(refund)],
     instructions="Check what was paid before you refund anything.",
 )
