@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from runtime.deliveries import Deliveries
-from runtime.loader import Loaded
+from runtime.registry import Registry
 from runtime.settings import Settings
 from telemetry.pipeline import Telemetry
 
@@ -14,7 +14,7 @@ from telemetry.pipeline import Telemetry
 class Context:
     settings: Settings
     telemetry: Telemetry
-    loaded: Loaded
+    registry: Registry
     deliveries: Deliveries
 
 

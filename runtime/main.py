@@ -1,10 +1,10 @@
 """The composition root: settings -> agents -> AgentOS -> app; all else begins in the lifespan."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from agno.job_queue.config import QueueConfig
-from agno.os import AgentOS
 from agno.os.authz import Authorization
 from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from runtime import observability, problems, webhooks
 from runtime.context import Context
 from runtime.deliveries import Deliveries
-from runtime.loader import Loaded, load
 from runtime.queue import Database
+from runtime.registry import LiveAgentOS, Registry
 from runtime.settings import Settings
 from telemetry import pipeline, recorder
 
@@ -27,7 +27,7 @@ SIGNED = ["/api/webhooks/*"]
 def create_app(settings: Settings) -> FastAPI:
     """The AgentOS application with our routes. Loads the agents; starts nothing before its lifespan does."""
     database = Database(settings.database_url)
-    loaded = load(settings.agents_dir)
+    registry = Registry(settings.agents_dir)
     # FastAPI's own telemetry is off: it makes a span for every request, the webhook's among them, which has ours.
     quiet = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
     base = FastAPI(title="Agent runtime", telemetry=quiet)  # type: ignore[arg-type]
@@ -45,19 +45,22 @@ def create_app(settings: Settings) -> FastAPI:
             recorder.install(telemetry)
             parts.callback(recorder.uninstall)
             database.instruments = telemetry.instruments
-            _observe(telemetry, database, loaded)
+            registry.instruments = telemetry.instruments
+            _observe(telemetry, database, registry)
             deliveries = Deliveries(settings.database_url, settings.delivery_retention_days)
             await deliveries.open()
             parts.push_async_callback(deliveries.close)
-            app.state.context = Context(settings, telemetry, loaded, deliveries)
+            app.state.context = Context(settings, telemetry, registry, deliveries)
+            registry.serve_on(asyncio.get_running_loop())
+            parts.callback(registry.serve_on, None)
             yield
 
-    agent_os = AgentOS(
+    agent_os = LiveAgentOS(
         name="Agent runtime",
         db=database,
-        agents=loaded.of_kind("agent"),
-        teams=loaded.of_kind("team"),
-        workflows=loaded.of_kind("workflow"),
+        agents=[],
+        teams=[],
+        workflows=[],
         settings=AgnoAPISettings(os_security_key=settings.os_security_key),
         base_app=base,
         on_route_conflict="preserve_base_app",
@@ -78,6 +81,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # Webhooks are signed: they need no key. (With a key and no JWT, agno takes exceptions from this attribute only.)
     agent_os.authorization_config = agent_os.authorization_config or AuthorizationConfig(excluded_route_paths=SIGNED)
+    registry.publish_to(agent_os)
+    registry.reload()
     return agent_os.get_app()
 
 
@@ -102,7 +107,7 @@ def _telemetry(settings: Settings) -> pipeline.Settings:
     )
 
 
-def _observe(telemetry: pipeline.Telemetry, database: Database, loaded: Loaded) -> None:
+def _observe(telemetry: pipeline.Telemetry, database: Database, registry: Registry) -> None:
     telemetry.instruments.observe("agno.queue.depth", database.depth)
     telemetry.instruments.observe("agno.queue.oldest.age", database.oldest)
-    telemetry.instruments.observe("agno.agents.loaded", loaded.counts)
+    telemetry.instruments.observe("agno.agents.loaded", registry.counts)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -18,9 +18,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.requests import ClientDisconnect
 
 from runtime import deliveries, payload, queue, signatures
+from runtime.components import Component
 from runtime.context import Context, context_of
 from runtime.deliveries import Delivery
-from runtime.loader import Component, Loaded
 from runtime.problems import Problem
 from telemetry import semconv
 
@@ -46,7 +46,7 @@ async def receive(agent_id: str, request: Request) -> Response:
     """
     context = context_of(request)
     began = time.perf_counter()
-    known = agent_id if agent_id in context.loaded.components else UNKNOWN
+    known = agent_id if agent_id in context.registry.components else UNKNOWN
     parent = _parent(request)
     name = f"webhook {known}"
     with context.telemetry.tracer.start_as_current_span(
@@ -73,7 +73,7 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     body = await _body(request, context.settings.webhook_max_bytes)
     delivery_id = signatures.verify(context.settings.webhook_secret, request.headers, body)
     span.set_attribute(semconv.DELIVERY_ID, delivery_id)
-    component = _component(agent_id, context.loaded)
+    component = _component(agent_id, context.registry.components)
     given = payload.default(payload.parse(body))
     span.set_attribute(semconv.INPUT_VALUE, given.input)
     body_hash = deliveries.hash_of(body)
@@ -184,10 +184,10 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _component(agent_id: str, loaded: Loaded) -> Component:
-    component = loaded.components.get(agent_id)
+def _component(agent_id: str, components: Mapping[str, Component]) -> Component:
+    component = components.get(agent_id)
     if component is None:
-        near = get_close_matches(agent_id, loaded.components, n=1)
+        near = get_close_matches(agent_id, components, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise Problem(404, f"there is no agent, team or workflow {agent_id!r}{hint}", nearest=near[0] if near else None)
     return component
