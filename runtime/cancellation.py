@@ -6,7 +6,7 @@ import logging
 import psycopg
 from agno.run.cancellation_management.in_memory_cancellation_manager import InMemoryRunCancellationManager
 
-from runtime.deliveries import CONNECT
+from runtime.connections import CONNECT
 
 CHANNEL = "cancellations"  # the payload is a run id
 log = logging.getLogger(__name__)

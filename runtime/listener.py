@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import psycopg
 from psycopg import sql
 
-from runtime.deliveries import CONNECT
+from runtime.connections import CONNECT
 
 _RETRY_SECONDS = 1.0
 log = logging.getLogger(__name__)
