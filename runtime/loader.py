@@ -78,10 +78,13 @@ class Loaded:
 
 
 class Loader:
-    """Not thread-safe. `prepare` is called with the components of each file, and may raise: then the file is broken."""
+    """Of an absolute path. Not thread-safe.
+
+    `prepare` is called with the components of each file, and may raise: then the file is broken.
+    """
 
     def __init__(self, directory: Path, prepare: Callable[[Iterable[Component]], None] = lambda _: None) -> None:
-        self.directory = Path(os.path.abspath(directory))  # not resolved: a link may lead elsewhere tomorrow
+        self.directory = directory
         self._prepare = prepare
         self._files: dict[str, File] = {}
         self._modules: dict[str, tuple[str, dict[str, ModuleType]]] = {}  # by node: its fingerprint and its modules

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,11 +18,13 @@ from agno.team import Team
 
 from runtime.components import KINDS, Component
 from runtime.loader import Failure, File, Loaded, Loader
+from runtime.sources import Snapshot, snapshot
 from runtime.triggers import Trigger
 from telemetry.metrics import Instruments
 
 log = logging.getLogger(__name__)
 
+BUSY_SECONDS = 30.0  # how long a reload waits for another
 PUBLISH_SECONDS = 30.0  # how long a reload waits for the event loop
 
 
@@ -52,9 +55,10 @@ class Registry:
     """`publish_to` an AgentOS, `reload`, and from then on read from any thread. `instruments` comes with telemetry."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.directory = Path(os.path.abspath(directory))  # not resolved: a link may lead elsewhere tomorrow
         self.instruments: Instruments | None = None
-        self._loader = Loader(directory, self._prepare)
+        self.seen: Snapshot | None = None  # how the directory looked as it was last loaded
+        self._loader = Loader(self.directory, self._prepare)
         self._loaded = Loaded()
         self._agent_os: AgentOS | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,16 +106,22 @@ class Registry:
     def reload(self) -> Reload:
         """Loads what changed and publishes it. From any thread but the loop's own; one at a time, others wait.
 
-        Raises TimeoutError when the event loop is blocked: it publishes as soon as it is not.
+        Raises TimeoutError when another one does not end, or when the event loop is blocked: then what was loaded is
+        published as soon as it is not.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise TimeoutError("another reload is under way")
+        try:
             began = time.perf_counter()
             before = self._loaded
+            self.seen = snapshot(self.directory)
             loaded = _in_thread(self._loader.load)
             if not _is_same(before, loaded):
                 self._publish(loaded)
             self._loaded = loaded
             done = _difference(before, loaded, time.perf_counter() - began)
+        finally:
+            self._lock.release()
         self._tell(before, done)
         return done
 

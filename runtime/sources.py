@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 ENV = ".env"
 TEXTS = (".md", ".txt", ".j2", ".jinja", ".yaml", ".yml", ".json", ".toml", ".sql")  # what files read as they load
 SUFFIXES = (".py", *TEXTS)
+Snapshot = frozenset[tuple[str, int, int, int]]
 _TRIES = 5  # a directory that is exchanged while it is read is read again
 
 
@@ -121,7 +122,7 @@ def read(directory: Path) -> Sources:
     return Sources(directory, files, unreadable)
 
 
-def snapshot(directory: Path) -> frozenset[tuple[str, int, int, int]]:
+def snapshot(directory: Path) -> Snapshot:
     """Where the directory is, and path, size, time and inode of each file that matters: another one is a change."""
     root = os.path.realpath(directory)
     found = [(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in _walk(root)]
