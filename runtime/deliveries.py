@@ -1,38 +1,20 @@
 """Deliveries: each webhook received once, remembered so that the same one sent again gets the same answer."""
 
-import asyncio
 import hashlib
 import logging
-from contextlib import suppress
-from dataclasses import astuple, dataclass
+import time
+from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from runtime import sql
+from runtime.acceptance import Submission
+from runtime.connections import UNAVAILABLE
+from runtime.queue import Queue
 
 log = logging.getLogger(__name__)
 
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+_SQL = sql.load("deliveries")
 _PRUNE_SECONDS = 3600
-
-# A server that is away is an error within seconds, also one whose machine is gone without a word (TCP knows in 25 s).
-CONNECT: dict[str, Any] = {
-    "connect_timeout": 3,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
-
-_FIND = """
-SELECT source, delivery_id, body_hash, component_id, run_id, session_id, trace_id
-FROM deliveries WHERE source = %s AND delivery_id = %s
-"""
-_RECORD = """
-INSERT INTO deliveries (source, delivery_id, body_hash, component_id, run_id, session_id, trace_id)
-VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (source, delivery_id) DO NOTHING
-"""
-_PRUNE = "DELETE FROM deliveries WHERE received_at < now() - make_interval(days => %s)"
 
 
 @dataclass(frozen=True)
@@ -52,52 +34,58 @@ class Delivery:
         return (self.body_hash, self.component_id) == (body_hash, component_id)
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """`delivery` is what is stored: when it is not `new`, that of the first one with the same identity."""
+
+    new: bool
+    delivery: Delivery
+
+
 def hash_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
 class Deliveries:
-    """The table, on a pool of its own. Every call raises one of UNAVAILABLE within seconds when Postgres is away."""
+    """The table. Every call raises one of UNAVAILABLE within seconds when Postgres is away."""
 
-    def __init__(self, database_url: str, retention_days: int) -> None:
+    def __init__(self, queue: Queue, retention_days: int) -> None:
+        self._queue = queue
         self._retention_days = retention_days
-        self._pool = AsyncConnectionPool(
-            database_url,
-            min_size=1,
-            max_size=8,
-            timeout=3,
-            open=False,
-            kwargs={"autocommit": True, "application_name": "deliveries", **CONNECT},
-            check=AsyncConnectionPool.check_connection,
+        self._pruned_at = float("-inf")
+
+    async def accept(self, delivery: Delivery, job: dict[str, Any]) -> Accepted:
+        """Commits the delivery and its ticket together, once per identity. `job` is agno's, with the delivery's ids.
+
+        Raises QueueFull, or one of UNAVAILABLE: then it may be stored all the same, and sent again it is found. Raises
+        psycopg.DataError for text that Postgres cannot hold.
+        """
+        self._prune_now_and_then()
+        submission = Submission.of_delivery(
+            delivery.source, delivery.delivery_id, delivery.body_hash, delivery.trace_id, job, self._queue.max_depth
         )
-        self._pruning: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        await self._pool.open()
-        self._pruning = asyncio.create_task(self._prune())
-
-    async def close(self) -> None:
-        if self._pruning is not None:
-            self._pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pruning
-        await self._pool.close()
+        row = await self._queue.accepting.do(submission)
+        stored = delivery if row is None else Delivery(*row)
+        return Accepted(stored.run_id == delivery.run_id, stored)
 
     async def find(self, source: str, delivery_id: str) -> Delivery | None:
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(_FIND, (source, delivery_id))).fetchone()
-        return Delivery(*row) if row else None
+        rows = await self._queue.rows(_SQL["find"], sources=[source], ids=[delivery_id])
+        return Delivery(*rows[0]) if rows else None
 
-    async def record(self, delivery: Delivery) -> None:
-        """Idempotent: the first one with an identity stays."""
-        async with self._pool.connection() as connection:
-            await connection.execute(_RECORD, astuple(delivery))
+    async def of_run(self, run_id: str) -> Delivery | None:
+        """The delivery that caused a run."""
+        rows = await self._queue.rows(_SQL["of_run"], run_id=run_id)
+        return Delivery(*rows[0]) if rows else None
 
-    async def _prune(self) -> None:
-        while True:
-            try:
-                async with self._pool.connection() as connection:
-                    await connection.execute(_PRUNE, (self._retention_days,))
-            except UNAVAILABLE as error:
-                log.warning("old deliveries could not be pruned: %s", error)
-            await asyncio.sleep(_PRUNE_SECONDS)
+    def _prune_now_and_then(self) -> None:
+        """The table is pruned by what makes it grow."""
+        now = time.monotonic()
+        if now - self._pruned_at > _PRUNE_SECONDS:
+            self._pruned_at = now
+            self._queue.later(self._prune)
+
+    def _prune(self) -> None:
+        try:
+            self._queue.delete(_SQL["prune"], days=self._retention_days)
+        except UNAVAILABLE as error:
+            log.warning("old deliveries could not be pruned: %s", error)

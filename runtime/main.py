@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from runtime import observability, problems, webhooks
 from runtime.context import Context
+from runtime.database import Database
 from runtime.deliveries import Deliveries
-from runtime.queue import Database
+from runtime.queue import Queue
 from runtime.registry import LiveAgentOS, Registry
 from runtime.settings import Settings
 from telemetry import pipeline, recorder
@@ -27,6 +28,7 @@ SIGNED = ["/api/webhooks/*"]
 def create_app(settings: Settings) -> FastAPI:
     """The AgentOS application with our routes. Loads the agents; starts nothing before its lifespan does."""
     database = Database(settings.database_url)
+    queue = Queue(settings.database_url, settings.queue_max_depth)
     registry = Registry(settings.agents_dir)
     # FastAPI's own telemetry is off: it makes a span for every request, the webhook's among them, which has ours.
     quiet = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
@@ -44,12 +46,12 @@ def create_app(settings: Settings) -> FastAPI:
             parts.callback(telemetry.shutdown, FLUSH_SECONDS)
             recorder.install(telemetry)
             parts.callback(recorder.uninstall)
-            database.instruments = telemetry.instruments
+            queue.instruments = telemetry.instruments
+            queue.open()
+            parts.callback(queue.close)
             registry.instruments = telemetry.instruments
-            _observe(telemetry, database, registry)
-            deliveries = Deliveries(settings.database_url, settings.delivery_retention_days)
-            await deliveries.open()
-            parts.push_async_callback(deliveries.close)
+            _observe(telemetry, queue, registry)
+            deliveries = Deliveries(queue, settings.delivery_retention_days)
             app.state.context = Context(settings, telemetry, registry, deliveries)
             registry.serve_on(asyncio.get_running_loop())
             parts.callback(registry.serve_on, None)
@@ -67,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         queue=QueueConfig(
             durable=True,
+            db=queue,
             max_concurrency=settings.run_concurrency,
             max_queue_depth=settings.queue_max_depth,
             max_attempts=settings.run_max_attempts,
@@ -107,7 +110,7 @@ def _telemetry(settings: Settings) -> pipeline.Settings:
     )
 
 
-def _observe(telemetry: pipeline.Telemetry, database: Database, registry: Registry) -> None:
-    telemetry.instruments.observe("agno.queue.depth", database.depth)
-    telemetry.instruments.observe("agno.queue.oldest.age", database.oldest)
+def _observe(telemetry: pipeline.Telemetry, queue: Queue, registry: Registry) -> None:
+    telemetry.instruments.observe("agno.queue.depth", queue.depth)
+    telemetry.instruments.observe("agno.queue.oldest.age", queue.oldest)
     telemetry.instruments.observe("agno.agents.loaded", registry.counts)

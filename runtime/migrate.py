@@ -1,19 +1,17 @@
-"""Brings Postgres up to date: our tables by Alembic, and those of agno's that telemetry and the queue write to."""
+"""Brings Postgres up to date: our tables by Alembic, and those of agno's that runs and telemetry write to."""
 
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from runtime.queue import SCHEMA, Database
+from runtime.database import SCHEMA, Database
 
 _LOCK = 7_263_544_105  # one at a time, however many runtimes start
-_AGNO_TABLES = ("sessions", "runs", "traces", "spans", "jobs", "approvals")
-_DELIVERY_KEY = f"""
-CREATE UNIQUE INDEX IF NOT EXISTS agno_jobs_delivery ON {SCHEMA}.agno_jobs (idempotency_key)
-WHERE idempotency_key LIKE 'webhook:%'
-"""  # agno's own index is per user, and the user is part of a delivery's body: one id would allow two runs
+_AGNO_TABLES = ("sessions", "runs", "traces", "spans", "approvals")
 
 
 def migrate(database_url: str) -> None:
@@ -23,15 +21,12 @@ def migrate(database_url: str) -> None:
         with database.db_engine.connect() as connection:
             connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
             connection.commit()
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
             for table in _AGNO_TABLES:
                 database._get_table(table_type=table, create_table_if_not_found=True)
-            connection.execute(text(_DELIVERY_KEY))
-            connection.commit()
             connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
             connection.commit()
     finally:
@@ -39,13 +34,20 @@ def migrate(database_url: str) -> None:
 
 
 def is_migrated(database_url: str) -> bool:
-    """Whether `migrate` has run. Raises sqlalchemy.exc.SQLAlchemyError when Postgres is away."""
+    """Whether `migrate` of this release, or of a later one, has run. Raises sqlalchemy.exc.SQLAlchemyError."""
+    scripts = ScriptDirectory.from_config(_config())
+    older = {script.revision for script in scripts.walk_revisions()} - {scripts.get_current_head()}
     database = Database(database_url)
     try:
         with database.db_engine.connect() as connection:
-            query = text(
-                f"SELECT to_regclass('deliveries') IS NOT NULL AND to_regclass('{SCHEMA}.agno_jobs') IS NOT NULL"
-            )
-            return bool(connection.execute(query).scalar())
+            revision = MigrationContext.configure(connection).get_current_revision()
+            has_agnos = connection.execute(text(f"SELECT to_regclass('{SCHEMA}.agno_runs') IS NOT NULL")).scalar()
+            return revision is not None and revision not in older and bool(has_agnos)
     finally:
         database.db_engine.dispose()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config

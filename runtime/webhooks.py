@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from agno.os.job_queue import QueueWorker
+from agno.db.schemas.jobs import QueuedJob
+from agno.os.job_queue import QueueWorker, wake_queue_worker
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
@@ -32,7 +33,7 @@ SOURCE = "webhook"
 UNKNOWN = "unknown"  # what the metrics call an agent that does not exist: ids from outside are never attributes
 RETRY_SECONDS = 2
 DATABASE_SECONDS = 4.0  # a database that hangs is as good as none
-UNAVAILABLE = (*deliveries.UNAVAILABLE, *queue.UNAVAILABLE, TimeoutError)
+UNAVAILABLE = (*queue.UNAVAILABLE, TimeoutError)
 _OUTCOMES = {401: "rejected", 404: "invalid", 409: "conflict", 429: "throttled", 503: "failed"}
 _propagator = TraceContextTextMapPropagator()
 
@@ -78,32 +79,41 @@ async def _accept(agent_id: str, request: Request, context: Context, span: Span)
     span.set_attribute(semconv.INPUT_VALUE, given.input)
     body_hash = deliveries.hash_of(body)
     worker: QueueWorker = request.app.state.queue_worker
+    run_id, session_id = str(uuid4()), given.session_id or str(uuid4())
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, trace.set_span_in_context(span))
+    trace_id = queue.trace_id_of(carrier)
+    delivery = Delivery(SOURCE, delivery_id, body_hash, component.id, run_id, session_id, trace_id)
+    about = {
+        **carrier,
+        "source": SOURCE,
+        "delivery_id": delivery_id,
+        "body_hash": body_hash,
+        "accepted_at": time.time(),
+    }
+    job = QueuedJob(
+        id=run_id,
+        component_type=component.kind,
+        component_id=component.id,
+        session_id=session_id,
+        user_id=given.user_id,
+        payload={
+            "input": given.input,
+            "kwargs": {"metadata": {**given.metadata, semconv.TICKET_CONTEXT: about}},
+            "serialize_session": True,
+        },
+        max_attempts=worker.config.max_attempts,
+    ).to_dict()
     try:
-        stored = await soon(context.deliveries.find(SOURCE, delivery_id))
-        if stored is not None:
-            return _again(stored, component, body_hash, context, span)
-        accepted = await soon(_enqueue(worker, component, given, delivery_id, body_hash, span))
+        accepted = await context.deliveries.accept(delivery, job)
     except queue.QueueFull:
         raise Problem(429, "the queue is full", retry_after=RETRY_SECONDS) from None
     except UNAVAILABLE as error:
         log.warning("delivery %s was not accepted: %s", delivery_id, error or type(error).__name__)
         raise Problem(503, "the database is away; send it again", retry_after=RETRY_SECONDS) from error
-    delivery = Delivery(
-        SOURCE,
-        delivery_id,
-        str(accepted.context.get("body_hash")),
-        accepted.component_id,
-        accepted.run_id,
-        accepted.session_id,
-        queue.trace_id_of(accepted.context),
-    )
-    try:
-        await soon(context.deliveries.record(delivery))
-    except UNAVAILABLE as error:
-        # The ticket is committed, so the delivery is accepted; sent again, the ticket answers it and the row is made.
-        log.warning("delivery %s is accepted, but not remembered yet: %s", delivery_id, error)
     if not accepted.new:
-        return _again(delivery, component, body_hash, context, span)
+        return _again(accepted.delivery, component, body_hash, context, span)
+    wake_queue_worker(worker)
     context.telemetry.instruments.dedup_decided(SOURCE, "miss")
     _describe(span, delivery, "miss")
     return JSONResponse(_answer(delivery, component, "new"), 202), "accepted"
@@ -122,31 +132,6 @@ def _parent(request: Request) -> OtelContext:
         return found
     sampled = SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(1), parent.trace_state)
     return trace.set_span_in_context(NonRecordingSpan(sampled), found)
-
-
-async def _enqueue(
-    worker: QueueWorker, component: Component, given: payload.Payload, delivery_id: str, body_hash: str, span: Span
-) -> queue.Accepted:
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier, trace.set_span_in_context(span))
-    return await queue.enqueue(
-        worker,
-        component.value,
-        component.kind,
-        key=f"{SOURCE}:{delivery_id}",
-        run_id=str(uuid4()),
-        session_id=given.session_id or str(uuid4()),
-        user_id=given.user_id,
-        prompt=given.input,
-        metadata=given.metadata,
-        context={
-            **carrier,
-            "source": SOURCE,
-            "delivery_id": delivery_id,
-            "body_hash": body_hash,
-            "accepted_at": time.time(),
-        },
-    )
 
 
 def _again(

@@ -102,8 +102,7 @@ class Stores:
                 for (run_id,) in connection.execute(_DELIVERIES, [evidence.since]):
                     evidence.deliveries[run_id] += 1
                 for run_id, status, attempt, created, ended in connection.execute(_TICKETS, [evidence.since]):
-                    ticket = Ticket(status, attempt, _utc(created), _utc(ended) if ended else None)
-                    evidence.tickets[run_id] = ticket
+                    evidence.tickets[run_id] = Ticket(status, attempt, created, ended)
                 evidence.runs = dict(connection.execute(_RUNS, [list(evidence.tickets)]).fetchall())
                 for span_id, *values in connection.execute(_SPANS, [evidence.since - MARGIN]):
                     evidence.postgres[span_id] = Span(*values)
@@ -148,8 +147,7 @@ class Stores:
 _DELIVERIES = "SELECT run_id::text FROM public.deliveries WHERE received_at >= %s"
 
 _TICKETS = """
-SELECT id, status, attempt, created_at, completed_at FROM agno.agno_jobs
-WHERE created_at >= extract(epoch FROM %s::timestamptz)::bigint
+SELECT id, status, attempt, created_at, completed_at FROM public.tickets WHERE created_at >= %s
 """
 
 _RUNS = "SELECT run_id, lower(status) FROM agno.agno_runs WHERE run_id = ANY(%s)"
@@ -208,7 +206,3 @@ def kills(logs: Path) -> Iterator[datetime]:
         for moment, milliseconds in pattern.findall(path.read_text(errors="replace")):
             local = datetime.strptime(moment, "%Y-%m-%d %H:%M:%S") + timedelta(milliseconds=int(milliseconds))
             yield local.astimezone(UTC)
-
-
-def _utc(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -36,7 +36,7 @@ class Runs:
 
     def statuses(self, run_ids: Sequence[str]) -> Counter[str]:
         """Status -> number of tickets. Raises psycopg.Error while Postgres cannot be asked."""
-        rows = self._fetch("SELECT status, count(*) FROM agno.agno_jobs WHERE id = ANY(%s) GROUP BY 1", run_ids)
+        rows = self._fetch("SELECT status, count(*) FROM public.tickets WHERE id = ANY(%s) GROUP BY 1", run_ids)
         return Counter(dict(rows))
 
     def calls(self, run_ids: Sequence[str]) -> Calls:

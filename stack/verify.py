@@ -150,8 +150,7 @@ def _may_be_lost(evidence: Evidence, ticket: Ticket) -> bool:
         return False
     if ticket.status == "failed" and any(ticket.created <= kill <= ticket.ended for kill in evidence.kills):
         return True  # it was killed, and its last attempt was used up
-    # tickets have whole seconds
-    return _near_kill(evidence, ticket.ended) or _near_kill(evidence, ticket.ended + timedelta(seconds=1))
+    return _near_kill(evidence, ticket.ended)
 
 
 def _near_kill(evidence: Evidence, moment: datetime) -> bool:

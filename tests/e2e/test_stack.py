@@ -75,7 +75,7 @@ def test_every_store_has_exactly_what_was_recorded(up: Stack, recordings: Path, 
     runs = replayed["run_ids"]
     assert len(set(runs)) == expected.runs
 
-    tickets = up.postgres("SELECT status, count(*) FROM agno.agno_jobs WHERE id = ANY(%s) GROUP BY 1", runs)
+    tickets = up.postgres("SELECT status, count(*) FROM tickets WHERE id = ANY(%s) GROUP BY 1", runs)
     assert tickets == [("completed", expected.runs)]
     (sessions,) = up.postgres("SELECT count(DISTINCT session_id) FROM agno.agno_runs WHERE run_id = ANY(%s)", runs)
     assert sessions == (expected.sessions,)
@@ -166,7 +166,7 @@ def test_killing_everything_once_loses_and_doubles_nothing(
     result = json.loads(output.splitlines()[-1])
     assert result["runs"] == {"completed": len(result["run_ids"])}
     up.must("verify", "--timeout", "180")
-    ended = "SELECT count(*) FROM agno.agno_jobs WHERE id = ANY(%s) AND attempt > 1"
+    ended = "SELECT count(*) FROM tickets WHERE id = ANY(%s) AND attempt > 1"
     assert up.postgres(ended, result["run_ids"])[0][0] > 0, "no run was interrupted: the runtime was killed too late"
 
 

@@ -20,8 +20,8 @@ SINCE = NOW - timedelta(hours=1)
 # The columns that are read, as agno 3.1.10 and our migrations declare them
 TABLES = """
 CREATE SCHEMA agno;
-CREATE TABLE agno.agno_jobs (id varchar PRIMARY KEY, status varchar, attempt bigint, created_at bigint,
-                             completed_at bigint);
+CREATE TABLE public.tickets (id text PRIMARY KEY, status text, attempt int, created_at timestamptz,
+                             completed_at timestamptz);
 CREATE TABLE agno.agno_runs (run_id varchar PRIMARY KEY, status varchar, run_data jsonb);
 CREATE TABLE agno.agno_spans (span_id varchar PRIMARY KEY, trace_id varchar, start_time varchar, end_time varchar,
                               attributes jsonb);
@@ -38,9 +38,8 @@ class World:
     clickhouse: Any
 
     def run(self, run_id: str, ticket: str = "completed", status: str = "COMPLETED", attempt: int = 1) -> None:
-        seconds = int(NOW.timestamp())
-        row = (run_id, ticket, attempt, seconds, seconds + 1 if ticket != "running" else None)
-        self.database.execute("INSERT INTO agno.agno_jobs VALUES (%s, %s, %s, %s, %s)", row)
+        row = (run_id, ticket, attempt, NOW, NOW + timedelta(seconds=1) if ticket != "running" else None)
+        self.database.execute("INSERT INTO tickets VALUES (%s, %s, %s, %s, %s)", row)
         self.database.execute("INSERT INTO agno.agno_runs VALUES (%s, %s, '{}')", (run_id, status))
         self.delivery(run_id)
 
