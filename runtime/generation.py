@@ -9,7 +9,8 @@ import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder, SourceLoader
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.readers import FileReader
 from pathlib import Path
 from types import ModuleType
 from weakref import WeakValueDictionary
@@ -45,7 +46,7 @@ class Generation(SourceLoader):
             return None
         full = f"{self.name}.{name}" if name else self.name
         spec = ModuleSpec(full, self, origin=self.get_filename(full), is_package=not is_file)
-        spec.has_location = True
+        spec.has_location = is_file or (f"{inside}__init__.py" in self._files and bool(name))
         if not is_file:
             spec.submodule_search_locations = [str(self.directory / path)]
         return spec
@@ -75,6 +76,9 @@ class Generation(SourceLoader):
         if inner in self._files and inner != "__init__.py":  # the directory itself is nobody's package
             return self._files[inner]
         return b"" if file.name == "__init__.py" else file.read_bytes()
+
+    def get_resource_reader(self, fullname: str) -> FileReader:
+        return FileReader(SourceFileLoader(fullname, self.get_filename(fullname)))
 
     def _inner(self, fullname: str) -> str:
         return fullname.partition(".")[2]

@@ -25,7 +25,7 @@ from runtime.triggers import Trigger
 log = logging.getLogger(__name__)
 
 _COLLECTED = (*KINDS, Trigger)
-_OUR_NAMES = re.compile(rf"\b{PACKAGE}\d+")
+_OUR_NAMES = re.compile(rf"\b{PACKAGE}\d+\.?")
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _by_node(generation: Generation, fingerprints: Mapping[str, str]) -> dict[st
 
 def _described(error: BaseException, directory: Path) -> tuple[str, str | None]:
     """What happened, and the last line within the directory at which it did."""
-    text = _OUR_NAMES.sub("", str(error))
+    text = _OUR_NAMES.sub(".", str(error))
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(directory):
         return f"{type(error).__name__}: {error.msg}", f"{Path(error.filename).relative_to(directory)}:{error.lineno}"
