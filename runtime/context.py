@@ -6,6 +6,7 @@ from fastapi import Request
 
 from runtime.deliveries import Deliveries
 from runtime.registry import Registry
+from runtime.runs import Runs
 from runtime.settings import Settings
 from telemetry.pipeline import Telemetry
 
@@ -16,6 +17,7 @@ class Context:
     telemetry: Telemetry
     registry: Registry
     deliveries: Deliveries
+    runs: Runs
 
 
 def context_of(request: Request) -> Context:

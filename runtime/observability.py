@@ -1,61 +1,77 @@
-"""GET /api/metrics: the instruments of this process. GET /api/runs/{run_id}: where a run is."""
+"""GET /api/metrics: the instruments, for scrapers and for people. GET /api/runs/{run_id}: where a run is."""
 
+import json
 from typing import Any
 
+from agno.os.middleware.user_scope import get_scoped_user_id
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
-from runtime import queue
+from runtime import page, runs
+from runtime.connections import UNAVAILABLE
 from runtime.context import context_of
+from runtime.negotiation import preferred
 from runtime.problems import Problem
-from runtime.webhooks import RETRY_SECONDS, UNAVAILABLE, soon
+from runtime.view import view
+from runtime.webhooks import RETRY_SECONDS
 
 router = APIRouter(prefix="/api", tags=["observability"])
+
+FORMATS = {
+    "prometheus": "text/plain",
+    "openmetrics": "application/openmetrics-text",
+    "json": "application/json",
+    "html": "text/html",
+}
+# Threads of their own: AgentOS' are all taken when its database hangs.
+_threads = CapacityLimiter(8)
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Prometheus text, or OpenMetrics with exemplars when the Accept header asks for it."""
+    """Prometheus text; OpenMetrics with exemplars, JSON or a page to read by `?format=` or the Accept header.
+
+    Answers within a second, also while Postgres is away: what would have to be asked there is then left out.
+    """
+    wanted = request.query_params.get("format")
+    if wanted is not None and wanted not in FORMATS:
+        raise Problem(400, f"the format {wanted!r} is none of {', '.join(FORMATS)}", field="format")
+    accept = request.headers.get("accept", "*/*")
+    media_type = FORMATS[wanted] if wanted else preferred(accept, FORMATS.values())
     context = context_of(request)
-    body, content_type = await run_in_threadpool(context.telemetry.exposition, request.headers.get("accept"))
-    return Response(body, media_type=content_type)
+    if media_type == "application/json":
+        text = json.dumps(await to_thread.run_sync(view, context, limiter=_threads), indent=2, ensure_ascii=False)
+        return Response(text + "\n", media_type="application/json", headers=_HEADERS)
+    if media_type == "text/html":
+        html = page.render(await to_thread.run_sync(view, context, limiter=_threads))
+        return Response(html, media_type="text/html", headers=_HEADERS | page.HEADERS)
+    exposition = context.telemetry.exposition
+    render = exposition.openmetrics if media_type == "application/openmetrics-text" else exposition.prometheus
+    body, content_type = await to_thread.run_sync(render, limiter=_threads)
+    return Response(body, media_type=content_type, headers=_HEADERS)
+
+
+_HEADERS = {"vary": "accept", "cache-control": "no-store"}
 
 
 @router.get("/telemetry")
 async def telemetry(request: Request) -> dict[str, Any]:
     """Per destination: spans queued, exported, dropped, failed, and its last error."""
-    context = context_of(request)
-    return context.telemetry.health()
+    return context_of(request).telemetry.health()
 
 
 @router.get("/runs/{run_id}")
 async def run(run_id: str, request: Request) -> dict[str, Any]:
-    """The ticket of a run: status, attempts, trace id and links. 404 for a run without a ticket."""
+    """Where a run is: its ticket, delivery, trace, approval and links. See runtime.runs for what each field means.
+
+    404: nobody knows it, or it is another user's; 503: the database is away.
+    """
     context = context_of(request)
-    if "\0" in run_id:  # which Postgres does not take
-        raise Problem(404, "there is no such run")
+    user_id = get_scoped_user_id(request)
     try:
-        ticket = await soon(request.app.state.queue_worker.store.get_job(run_id, strict=True))
+        found = await to_thread.run_sync(context.runs.find, run_id, limiter=_threads)
     except UNAVAILABLE as error:
         raise Problem(503, "the database is away", retry_after=RETRY_SECONDS) from error
-    if ticket is None:
-        raise Problem(404, f"there is no ticket of run {run_id!r}")
-    trace_id = queue.trace_id_of(queue.context_of(ticket))
-    links = {
-        "run": f"/{ticket['component_type']}s/{ticket['component_id']}/runs/{run_id}?session_id={ticket['session_id']}"
-    }
-    if trace_id:
-        links["trace"] = f"/traces/{trace_id}"
-        if context.settings.phoenix_url:
-            links["phoenix"] = f"{context.settings.phoenix_url}/redirects/traces/{trace_id}"
-    return {
-        "run_id": run_id,
-        "agent_id": ticket["component_id"],
-        "session_id": ticket["session_id"],
-        "status": ticket["status"],
-        "attempt": ticket["attempt"],
-        "max_attempts": ticket["max_attempts"],
-        "error": ticket["error"],
-        "trace_id": trace_id,
-        "links": links,
-    }
+    if found is None or (user_id is not None and found["user_id"] != user_id):
+        raise Problem(404, "there is no such run")
+    return {**found, "links": runs.links(found, context.settings)}

@@ -41,6 +41,11 @@ class Instruments:
         with self._lock:
             self._callbacks[name] = callback
 
+    def observed(self, name: str) -> list[tuple[float, Mapping[str, str]]]:
+        """What the observable gauge `name` would report now; also when telemetry is off."""
+        callback = self._callbacks.get(name)
+        return list(callback()) if callback else []
+
     def webhook_answered(self, agent_id: str, source: str, outcome: str, seconds: float) -> None:
         self._add("agno.webhook.requests", 1, {"agent_id": agent_id, "source": source, "outcome": outcome})
         self._record("agno.webhook.duration", seconds, {"agent_id": agent_id, "outcome": outcome})
@@ -109,8 +114,7 @@ class Instruments:
 
     def _observer(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            callback = self._callbacks.get(name)
-            return [Observation(value, dict(attributes)) for value, attributes in callback()] if callback else []
+            return [Observation(value, dict(attributes)) for value, attributes in self.observed(name)]
 
         return observe
 

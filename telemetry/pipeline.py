@@ -1,6 +1,7 @@
 """Providers and destinations: where spans, metrics and logs go, and how they are flushed before the process ends."""
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -46,6 +47,10 @@ class Destination:
     buffer: Buffer[ReadableSpan]
     counts: dict[str, int]
 
+    def health(self) -> dict[str, Any]:
+        error = _without_secrets(self.buffer.last_error)
+        return {"queued": self.buffer.waiting(), **self.counts, "last_error": error}
+
 
 class _Fanout(SpanProcessor):
     def __init__(self, destinations: Sequence[Destination]) -> None:
@@ -84,21 +89,19 @@ class Telemetry:
         self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
         self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
         self._destinations: list[Destination] = []
-        self._exposition: Exposition | None = None
+        self.exposition = Exposition(None)
         self._stops: list[Callable[[float], None]] = []
         if settings.mode != "off":
             self._start(settings)
 
-    def exposition(self, accept: str | None) -> tuple[bytes, str]:
-        """The body of /api/metrics and its content type, negotiated by the Accept header."""
-        if self._exposition is None:
-            return b"", "text/plain; charset=utf-8"
-        return self._exposition.render(accept)
-
     def health(self) -> dict[str, Any]:
         """Per destination: spans queued, exported, dropped, failed since the start, and the last error (None: well)."""
         return {
-            d.buffer.name: {"queued": d.buffer.waiting(), **d.counts, "last_error": d.buffer.last_error}
+            d.buffer.name: {
+                "queued": d.buffer.waiting(),
+                **d.counts,
+                "last_error": _without_secrets(d.buffer.last_error),
+            }
             for d in self._destinations
         }
 
@@ -132,7 +135,7 @@ class Telemetry:
             readers.append(PeriodicExportingMetricReader(signals.metrics, export_interval_millis=_interval()))
         meters = MeterProvider(readers, resource, shutdown_on_exit=False, views=metrics.views())
         self.instruments = metrics.Instruments(meters.get_meter(SCOPE))
-        self._exposition = Exposition(scraped)
+        self.exposition = Exposition(scraped)
         self._stops.append(lambda seconds: meters.shutdown(timeout_millis=seconds * 1000))
 
         spans = dict(signals.spans)
@@ -205,6 +208,11 @@ def _limits(prefix: str) -> Limits:
         batch=int(os.environ.get(f"{prefix}_MAX_EXPORT_BATCH_SIZE", default.batch)),
         delay=float(os.environ.get(f"{prefix}_SCHEDULE_DELAY", default.delay * 1000)) / 1000,
     )
+
+
+def _without_secrets(error: str | None) -> str | None:
+    """Clients put the address that they failed at into their errors, and a password may be part of it."""
+    return error and re.sub(r"://[^/@\s]*@", "://", error)[:500]
 
 
 def _interval() -> float:

@@ -108,7 +108,7 @@ def test_what_is_counted_is_what_api_metrics_shows(start: Start, clickhouse: Cli
     telemetry = start(mode="direct", clickhouse_url=clickhouse.otel_url)
     run()
     assert telemetry.flush(20)
-    body, content_type = telemetry.exposition(None)
+    body, content_type = telemetry.exposition.prometheus()
     assert content_type.startswith("text/plain")
     assert 'agno_agent_runs_total{agent_id="support",kind="agent",status="completed"} 1.0' in body.decode()
     assert 'agno_telemetry_spans_total{destination="postgres",outcome="exported"} 2.0' in body.decode()
@@ -118,5 +118,5 @@ def test_off_is_off(start: Start, postgres: str) -> None:
     telemetry = start(mode="off")
     run()
     assert telemetry.flush(1)
-    assert telemetry.exposition(None)[0] == b""
+    assert telemetry.exposition.prometheus()[0] == b""
     assert stored(postgres) == 0
