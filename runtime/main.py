@@ -9,7 +9,7 @@ from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 
-from runtime import auth, observability, problems, webhooks
+from runtime import admin, auth, observability, problems, webhooks
 from runtime.context import Context
 from runtime.database import Database
 from runtime.deliveries import Deliveries
@@ -18,6 +18,7 @@ from runtime.queue import Queue
 from runtime.registry import LiveAgentOS, Registry
 from runtime.runs import Runs
 from runtime.settings import Settings
+from runtime.watcher import Watcher
 from telemetry import pipeline, recorder
 
 LEASE_SECONDS = 15  # a ticket whose worker has not been heard of for so long is another's
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     base.add_exception_handler(problems.Problem, problems.answer)
     base.include_router(webhooks.router)
     base.include_router(observability.router)
+    base.include_router(admin.router)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,6 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.context = Context(settings, telemetry, registry, deliveries, runs)
             registry.serve_on(asyncio.get_running_loop())
             parts.callback(registry.serve_on, None)
+            watcher = Watcher(registry)
+            watcher.start()
+            parts.push_async_callback(asyncio.to_thread, watcher.stop)
             yield
 
     agent_os = LiveAgentOS(
