@@ -6,8 +6,9 @@ from fastapi import Request
 
 from runtime.deliveries import Deliveries
 from runtime.registry import Registry
-from runtime.runs import Runs
 from runtime.settings import Settings
+from runtime.signatures import Signatures
+from runtime.throttle import Throttle
 from telemetry.pipeline import Telemetry
 
 
@@ -17,7 +18,8 @@ class Context:
     telemetry: Telemetry
     registry: Registry
     deliveries: Deliveries
-    runs: Runs
+    signatures: Signatures
+    throttle: Throttle
 
 
 def context_of(request: Request) -> Context:

@@ -5,25 +5,26 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from agno.job_queue.config import QueueConfig
+from agno.os.authz import Authorization
 from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 
-from runtime import admin, auth, observability, problems, webhooks
+from runtime import observability, problems, webhook_docs, webhooks
 from runtime.context import Context
 from runtime.database import Database
 from runtime.deliveries import Deliveries
-from runtime.gauges import Gauges
 from runtime.queue import Queue
 from runtime.registry import LiveAgentOS, Registry
-from runtime.runs import Runs
 from runtime.settings import Settings
-from runtime.watcher import Watcher
+from runtime.signatures import Signatures
+from runtime.throttle import Throttle
 from telemetry import pipeline, recorder
 
 LEASE_SECONDS = 15  # a ticket whose worker has not been heard of for so long is another's
 DRAIN_SECONDS = 10  # how long runs may go on after SIGTERM
 FLUSH_SECONDS = 10
+SIGNED = ["/api/webhooks/*"]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -34,10 +35,9 @@ def create_app(settings: Settings) -> FastAPI:
     # FastAPI's own telemetry is off: it makes a span for every request, the webhook's among them, which has ours.
     quiet = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
     base = FastAPI(title="Agent runtime", telemetry=quiet)  # type: ignore[arg-type]
-    base.add_exception_handler(problems.Problem, problems.answer)
-    base.include_router(webhooks.router)
+    problems.handle(base)
+    base.include_router(webhook_docs.router)
     base.include_router(observability.router)
-    base.include_router(admin.router)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,16 +52,13 @@ def create_app(settings: Settings) -> FastAPI:
             queue.open()
             parts.callback(queue.close)
             registry.instruments = telemetry.instruments
-            parts.callback(Gauges(telemetry.instruments, settings, queue, registry).stop)
-            runs = Runs(settings.database_url)
-            parts.callback(runs.close)
+            _observe(telemetry, queue, registry)
             deliveries = Deliveries(queue, settings.delivery_retention_days)
-            app.state.context = Context(settings, telemetry, registry, deliveries, runs)
+            signatures = Signatures(settings.webhook_secret, settings.webhook_secrets)
+            throttle = Throttle(settings.webhook_rate)
+            app.state.context = Context(settings, telemetry, registry, deliveries, signatures, throttle)
             registry.serve_on(asyncio.get_running_loop())
             parts.callback(registry.serve_on, None)
-            watcher = Watcher(registry)
-            watcher.start()
-            parts.push_async_callback(asyncio.to_thread, watcher.stop)
             yield
 
     agent_os = LiveAgentOS(
@@ -86,19 +83,24 @@ def create_app(settings: Settings) -> FastAPI:
             poll_interval=0.25,
             retention_seconds=settings.delivery_retention_days * 86_400,
         ),
-        authorization=auth.authorization(settings),
-        user_isolation=settings.user_isolation and settings.uses_tokens,
+        authorization=_jwt(settings),
         telemetry=False,
     )
     # Webhooks are signed: they need no key. (With a key and no JWT, agno takes exceptions from this attribute only.)
-    agent_os.authorization_config = agent_os.authorization_config or AuthorizationConfig(
-        excluded_route_paths=auth.SIGNED
-    )
+    agent_os.authorization_config = agent_os.authorization_config or AuthorizationConfig(excluded_route_paths=SIGNED)
     registry.publish_to(agent_os)
     registry.reload()
     app = agent_os.get_app()
-    auth.protect(app)
+    app.add_middleware(webhooks.Door)
     return app
+
+
+def _jwt(settings: Settings) -> Authorization | bool:
+    """Scopes in the token decide, as AgentOS has them."""
+    if not settings.jwt_verification_key and not settings.jwt_jwks_file:
+        return False
+    keys = [settings.jwt_verification_key] if settings.jwt_verification_key else None
+    return Authorization(verification_keys=keys, jwks_file=settings.jwt_jwks_file, excluded_route_paths=SIGNED)
 
 
 def _telemetry(settings: Settings) -> pipeline.Settings:
@@ -112,3 +114,9 @@ def _telemetry(settings: Settings) -> pipeline.Settings:
         phoenix_url=settings.phoenix_url,
         phoenix_api_key=settings.phoenix_api_key,
     )
+
+
+def _observe(telemetry: pipeline.Telemetry, queue: Queue, registry: Registry) -> None:
+    telemetry.instruments.observe("agno.queue.depth", queue.depth)
+    telemetry.instruments.observe("agno.queue.oldest.age", queue.oldest)
+    telemetry.instruments.observe("agno.agents.loaded", registry.counts)

@@ -11,7 +11,7 @@ from runtime import page, runs
 from runtime.connections import UNAVAILABLE
 from runtime.context import context_of
 from runtime.negotiation import preferred
-from runtime.problems import Problem
+from runtime.problems import RETRY_SECONDS, Problem
 from runtime.view import view
 from runtime.webhooks import RETRY_SECONDS
 

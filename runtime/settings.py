@@ -3,20 +3,21 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from jwt import PyJWKSet, PyJWTError
 from jwt.algorithms import RSAAlgorithm
 from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from standardwebhooks import Webhook
-from standardwebhooks.webhooks import EmptyWebhookSecretError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from runtime import signatures, throttle
+from runtime.triggers import WEBHOOK
 
 
 class Settings(BaseSettings):
     """Environment variables have the fields' names in capitals; a `.env` in the working directory is read too."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: str = Field(
         "postgresql://agents:agents@127.0.0.1:5432/agents",
@@ -63,14 +64,22 @@ class Settings(BaseSettings):
 
     @field_validator("webhook_secret")
     @classmethod
-    def _is_secret(cls, secret: str | None) -> str | None:
-        """A secret that cannot be decoded would refuse every webhook."""
-        if secret is not None:
-            try:
-                Webhook(secret)
-            except (ValueError, EmptyWebhookSecretError):
-                raise ValueError("write it as whsec_ and base64") from None
-        return secret
+    def _is_secret(cls, secrets: str | None) -> str | None:
+        """A secret that cannot be decoded would refuse every webhook. Several are separated by spaces."""
+        for secret in (secrets or "").split():
+            signatures.check_secret(WEBHOOK, secret)
+        return secrets
+
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _are_secrets(cls, given: Any) -> dict[str, list[str]]:
+        return signatures.secrets_of(given)
+
+    @field_validator("webhook_rate")
+    @classmethod
+    def _is_rate(cls, rate: str) -> str:
+        throttle.rate_of(rate)
+        return rate
 
     @field_validator("jwt_verification_key")
     @classmethod
