@@ -19,8 +19,6 @@ SCOPES: dict[str, list[str]] = {
     "GET /api/metrics": ["metrics:read"],
     "GET /api/telemetry": ["metrics:read"],
     "GET /api/runs/*": ["sessions:read"],
-    "GET /admin/agents": ["config:read"],
-    "POST /admin/reload": ["config:write"],
     **{f"{method} /{part}/*": _ADMIN for part in ("admin", "api") for method in _METHODS},
 }
 
