@@ -1,48 +1,56 @@
-"""`python -m runtime serve` and `python -m runtime migrate`."""
+"""`python -m runtime serve`, `python -m runtime work` and `python -m runtime migrate`."""
 
 import ipaddress
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.command()
 def serve() -> None:
-    """Serve agents, webhooks and AgentOS until SIGTERM; runs get 10 s to end, telemetry is flushed."""
+    """Serve agents, webhooks and AgentOS until SIGTERM, and execute RUN_CONCURRENCY runs at once.
+
+    On SIGTERM it claims nothing more; runs get DRAIN_SECONDS to end, and those that do not are begun again by another
+    process.
+    """
     current = _settings()
     if not _is_loopback(current.runtime_host) and not current.is_protected:
         _fail(
             f"RUNTIME_HOST={current.runtime_host} can be reached from other machines, and nothing protects AgentOS: "
             "set OS_SECURITY_KEY (or JWT_VERIFICATION_KEY), or listen on 127.0.0.1"
         )
-    os.environ["AGNO_TELEMETRY"] = "false"  # agno phones home unless told not to
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    from runtime.main import create_app  # seconds of imports that --help need not wait for
-    from runtime.migrate import is_migrated
+    made = _make_app(current)
+    from runtime import processes
 
-    try:
-        if not is_migrated(current.database_url):
-            _fail("the database has no tables yet: run `python -m runtime migrate`")
-    except SQLAlchemyError as error:
-        _fail(f"DATABASE_URL cannot be used: {error.args[0] if error.args else error}")
-    uvicorn.run(
-        create_app(current),
-        host=current.runtime_host,
-        port=current.runtime_port,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=10,
-    )
+    processes.serve(made, current)
+
+
+@app.command()
+def work() -> None:
+    """Execute RUN_CONCURRENCY runs at once, without a server, until SIGTERM.
+
+    What any server on the same DATABASE_URL accepts is executed; AGENTS_DIR must hold the same agents. Start as many
+    as there is work for, on any machine. Servers with RUN_CONCURRENCY=0 leave all work to these.
+    """
+    current = _settings()
+    if current.run_concurrency == 0:
+        _fail("RUN_CONCURRENCY=0: there is nothing to do")
+    made = _make_app(current)
+    from runtime import processes
+
+    processes.work(made, current)
 
 
 @app.command()
@@ -56,6 +64,22 @@ def migrate() -> None:
     except SQLAlchemyError as error:
         _fail(f"the migration failed: {error.args[0] if error.args else error}")
     print("Postgres is up to date")
+
+
+def _make_app(current: Settings) -> "FastAPI":
+    os.environ["AGNO_TELEMETRY"] = "false"  # agno phones home unless told not to
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from runtime.main import create_app  # seconds of imports that --help need not wait for
+    from runtime.migrate import is_migrated
+
+    try:
+        if not is_migrated(current.database_url):
+            _fail("the database has no tables yet: run `python -m runtime migrate`")
+    except SQLAlchemyError as error:
+        _fail(f"DATABASE_URL cannot be used: {error.args[0] if error.args else error}")
+    return create_app(current)
 
 
 def _settings() -> Settings:

@@ -1,0 +1,85 @@
+"""The two kinds of process: one that serves and one that only works. Both end within a known time after SIGTERM."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from socket import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from runtime.settings import Settings
+from runtime.worker import UNWIND_SECONDS
+
+FLUSH_SECONDS = 10.0  # telemetry, when all else has ended
+_MARGIN_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. The exit code is 0 then, and 3 when it could not start."""
+    config = uvicorn.Config(
+        app, host=settings.runtime_host, port=settings.runtime_port, access_log=False, log_config=None
+    )
+    server = _Server(config, settings.drain_seconds)
+    # uvicorn raises the signal again when it is done
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with suppress(KeyboardInterrupt):
+            server.run()
+    finally:
+        _end_within(_MARGIN_SECONDS)
+    if not server.started:
+        raise SystemExit(3)
+
+
+def work(app: FastAPI, settings: Settings) -> None:
+    """The lifespan of `app` without a server, until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    asyncio.run(_work(app, settings.drain_seconds))
+    _end_within(_MARGIN_SECONDS)
+
+
+class _Server(uvicorn.Server):
+    """Goes on answering while runs end: whoever asks for /health, or for a run, learns that it is still there."""
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: int) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        began = time.monotonic()
+        _end_within(self._drain_seconds + UNWIND_SECONDS + FLUSH_SECONDS + _MARGIN_SECONDS, 1)
+        draining = asyncio.create_task(self.config.app.state.queue_worker.stop())  # type: ignore[union-attr]
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.1)
+        # What is left of the time is for requests
+        self.config.timeout_graceful_shutdown = max(1, int(self._drain_seconds - (time.monotonic() - began)))
+        await super().shutdown(sockets)
+
+
+async def _work(app: FastAPI, drain_seconds: int) -> None:
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, over.set)
+    async with app.router.lifespan_context(app):
+        log.info("executing runs")
+        await over.wait()
+        log.info("Shutting down")
+        _end_within(drain_seconds + UNWIND_SECONDS + FLUSH_SECONDS + _MARGIN_SECONDS, 1)
+
+
+def _end_within(seconds: float, code: int = 0) -> None:
+    """A thread of a tool that never returns, or a library that hangs, does not keep the process."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        os._exit(code)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
