@@ -6,6 +6,7 @@ from fastapi import Request
 
 from runtime.deliveries import Deliveries
 from runtime.registry import Registry
+from runtime.runs import Runs
 from runtime.settings import Settings
 from runtime.signatures import Signatures
 from runtime.throttle import Throttle
@@ -20,6 +21,7 @@ class Context:
     deliveries: Deliveries
     signatures: Signatures
     throttle: Throttle
+    runs: Runs
 
 
 def context_of(request: Request) -> Context:

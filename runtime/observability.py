@@ -13,7 +13,6 @@ from runtime.context import context_of
 from runtime.negotiation import preferred
 from runtime.problems import RETRY_SECONDS, Problem
 from runtime.view import view
-from runtime.webhooks import RETRY_SECONDS
 
 router = APIRouter(prefix="/api", tags=["observability"])
 
