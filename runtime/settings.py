@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     webhook_secret: str | None = Field(
         None, description="Standard Webhooks secret (whsec_...). Without one every webhook is refused."
     )
+    webhook_secrets: Annotated[dict[str, list[str]], NoDecode] = Field(
+        {}, description='Secrets of sources, as JSON: {"github": "...", "grafana": ["new", "old"]}.'
+    )
+    webhook_rate: str = Field("1000/second", description="Deliveries that one source may send to this process.")
     webhook_max_bytes: int = Field(1_048_576, ge=1, description="Largest body of a webhook, in bytes.")
     delivery_retention_days: int = Field(7, ge=1, description="How long a delivery id is remembered.")
     queue_max_depth: int = Field(10_000, ge=1, description="Tickets that may wait; more are answered with 429.")
