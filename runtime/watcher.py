@@ -87,13 +87,15 @@ class Watcher(FileSystemEventHandler):
 
     def _observe(self) -> None:
         """inotify on the directory, and on those in which a link on the way to it lies, or the directory itself."""
-        if self._observer is not None and not all(part.is_alive() for part in self._parts(self._observer)):
-            log.warning("the watcher of %s died; it is looked at once a second", self._directory)
-            self._unobserve()
-            self._watched = _places(self._directory)
         places = _places(self._directory)
+        is_dead = self._observer is not None and not all(
+            part.is_alive() for part in (self._observer, *self._observer.emitters)
+        )
         if places == self._watched:
-            return
+            if not is_dead:
+                return
+            # Also when the directory was removed and made again; its own removal ends a watch.
+            log.warning("the watcher of %s died; another one is started", self._directory)
         self._unobserve()
         self._watched = places
         observer = Observer()
@@ -101,7 +103,12 @@ class Watcher(FileSystemEventHandler):
             for place, is_recursive in sorted(places):
                 observer.schedule(self, place, recursive=is_recursive)
             observer.start()
-        except Exception as error:  # no inotify watches or instances left, or a directory that is gone again
+        except FileNotFoundError:  # gone again: look anew at once
+            observer.unschedule_all()
+            self._watched = frozenset()
+            self._woken.set()
+            return
+        except Exception as error:  # no inotify watches or instances left
             log.warning("%s cannot be watched (%s); it is looked at once a second", self._directory, error)
             observer.unschedule_all()
             return
@@ -112,10 +119,6 @@ class Watcher(FileSystemEventHandler):
             self._observer.stop()
             self._observer.join(STOP_SECONDS)
             self._observer = None
-
-    @staticmethod
-    def _parts(observer: BaseObserver) -> list[threading.Thread]:
-        return [observer, *observer.emitters]
 
 
 def _places(directory: Path) -> frozenset[tuple[str, bool]]:
