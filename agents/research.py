@@ -1,8 +1,9 @@
-"""Answers questions out of a small collection of notes, and names the note it used."""
+"""Answers questions out of a small collection of notes, and names the note it used. Also those that GitHub sends."""
 
 from agno.agent import Agent
 
 from runtime.models import default_model
+from runtime.triggers import Trigger
 
 NOTES = {
     "N-1": "Spans carry the time of a step and its place in a trace.",
@@ -41,4 +42,14 @@ research = Agent(
     instructions=["Search the notes, read what fits, then answer in three sentences.", "Name the notes you used."],
     add_history_to_context=True,
     num_history_runs=2,
+)
+
+# POST /api/sources/github: an issue that somebody labels "question". All that is said in it later is one conversation.
+on_question = Trigger(
+    to=research,
+    source="github",
+    when={"event": "issues", "action": "labeled", "label.name": "question"},
+    prompt="{{ body.issue.title }}\n\n{{ body.issue.body }}",
+    session_id="github-{{ body.repository.full_name }}-{{ body.issue.number }}",
+    user_id="github-{{ body.sender.login }}",
 )
