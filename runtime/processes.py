@@ -27,8 +27,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
         app, host=settings.runtime_host, port=settings.runtime_port, access_log=False, log_config=None
     )
     server = _Server(config, settings.drain_seconds)
-    # uvicorn raises the signal again when it is done
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _prepare()
     try:
         with suppress(KeyboardInterrupt):
             server.run()
@@ -40,9 +39,16 @@ def serve(app: FastAPI, settings: Settings) -> None:
 
 def work(app: FastAPI, settings: Settings) -> None:
     """The lifespan of `app` without a server, until SIGTERM or SIGINT."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _prepare()
     asyncio.run(_work(app, settings.drain_seconds))
     _end_within(_MARGIN_SECONDS)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it is done
+    # How long a thread may compute before another gets its turn. With Python's 5 ms and 8 runs that compute, the
+    # server's thread waits 40 ms each time that it has waited for anything: p99 of /health 270 ms, with 0.5 ms 80 ms.
+    sys.setswitchinterval(0.0005)
 
 
 class _Server(uvicorn.Server):

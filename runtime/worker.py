@@ -71,6 +71,7 @@ class Worker(QueueWorker):
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._sweeper: Lane | None = None
+        self._renewed = time.monotonic()
 
     def is_running(self, run_id: str) -> bool:
         """Whether this process executes it."""
@@ -120,6 +121,9 @@ class Worker(QueueWorker):
             self._wanted = bool(busy) or limit == 0
             if limit == 0:
                 return
+            if time.monotonic() - self._renewed > self.config.lock_grace_seconds / 2:
+                # Postgres was away for long: what runs here must not look as if nobody did
+                self._renew()
             claimed = self._tickets.claim(self.worker_id, limit, self.config.lock_grace_seconds, busy)
             for job in claimed:
                 self._begin(job)
@@ -137,6 +141,9 @@ class Worker(QueueWorker):
     def _begin(self, job: dict[str, Any]) -> None:
         run_id: str = job["id"]
         with self._changed:
+            if run_id in self._runs:
+                log.warning("the lease of run %s had run out while it runs here", run_id)
+                return
             lane = self._idle.pop()
             self._runs[run_id] = Running(job["component_id"], lane)
 
@@ -156,13 +163,17 @@ class Worker(QueueWorker):
         pause = interval = self.config.lock_grace_seconds / 3
         while not self._over.wait(pause):
             pause = interval
-            if not (ids := list(self._runs)):
-                continue
             try:
-                self._tickets.heartbeat(self.worker_id, ids)
+                self._renew()
             except Exception as error:
-                log.warning("the leases of %d runs could not be renewed: %s", len(ids), error or type(error).__name__)
+                log.warning("leases could not be renewed: %s", error or type(error).__name__)
                 pause = 1.0
+
+    def _renew(self) -> None:
+        now = time.monotonic()
+        if ids := list(self._runs):
+            self._tickets.heartbeat(self.worker_id, ids)
+        self._renewed = now
 
     async def _sweep(self) -> None:
         cleaned = time.monotonic()
