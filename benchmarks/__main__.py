@@ -2,10 +2,10 @@
 
 import argparse
 
-from benchmarks import ingest, pipeline
+from benchmarks import ingest, pipeline, queue, reload
 from benchmarks.figures import report
 
-BENCHMARKS = {"ingest": ingest, "pipeline": pipeline}
+BENCHMARKS = {"ingest": ingest, "pipeline": pipeline, "queue": queue, "reload": reload}
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ class Acceptance:
         deliveries = [s for s in submissions if s.delivery]
         others = sorted((s for s in submissions if not s.delivery), key=lambda s: (s.key or ("", None))[0])
         lanes = [s.lane for s in submissions if s.lane is not None]
-        with connection.pipeline(), connection.transaction():
+        with connection.pipeline():  # one transaction
             if lanes:
                 connection.execute(_TICKETS["lock_lanes"], {"lanes": lanes})
             cursors = [

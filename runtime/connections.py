@@ -22,9 +22,19 @@ CONNECT: dict[str, Any] = {
     "tcp_user_timeout": 25_000,
 }
 
-# Every query of ours is made for one index. A plan that was made while the table was small, or for an empty queue by
-# its statistics, would read and sort the whole queue for each claim.
-_PLANS = "-c enable_seqscan=off -c enable_sort=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+# Every query of ours is made for one index, and planned once. A plan that was made while the table was small, or for an
+# empty queue by its statistics, would read and sort the whole queue for each claim.
+_PLANS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "plan_cache_mode=force_generic_plan",
+        "enable_seqscan=off",
+        "enable_sort=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+        "jit=off",
+    )
+)
 
 
 class Connection(psycopg.Connection[Any]):
@@ -49,7 +59,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 def connect(database_url: str, name: str) -> Connection:
-    """In autocommit. Raises one of UNAVAILABLE."""
+    """In autocommit, in which what is sent in one pipeline is one transaction. Raises one of UNAVAILABLE."""
     return Connection.connect(database_url, autocommit=True, application_name=name, options=_PLANS, **CONNECT)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -16,17 +15,9 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Call = tuple[Item, asyncio.Future[Result]]
+Answer = tuple[asyncio.Future[Result], Result | Exception]
 LARGEST = 256  # items in one transaction
-
-
-@dataclass(slots=True, eq=False)
-class _Call(Generic[Item]):
-    item: Item
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.loop = self.future.get_loop()
 
 
 class Group(Generic[Item, Result]):
@@ -42,12 +33,12 @@ class Group(Generic[Item, Result]):
         self,
         name: str,
         connect: Callable[[], Connection],
-        run: Callable[[Connection, Sequence[Item]], Sequence[Result]],
+        run: Callable[[Connection, Sequence[Item]], Sequence[Result | Exception]],
     ) -> None:
         self._name = name
         self._connect = connect
         self._run = run
-        self._waiting: SimpleQueue[_Call[Item] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Call[Item, Result] | None] = SimpleQueue()
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
 
@@ -62,13 +53,13 @@ class Group(Generic[Item, Result]):
             self._waiting.put(None)
             thread.join(seconds)
 
-    async def do(self, item: Item) -> Result:
-        """Answers once it is committed. Raises what `run` raises for this item alone."""
+    def do(self, item: Item) -> asyncio.Future[Result]:
+        """Done once it is committed; fails with what `run` raises for this item alone. For callers in an event loop."""
         if self._thread is None:
             raise psycopg.InterfaceError(f"{self._name} is closed")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.put(_Call(item, future))
-        return await future
+        self._waiting.put((item, future))
+        return future
 
     def _work(self) -> None:
         go_on = True
@@ -81,15 +72,15 @@ class Group(Generic[Item, Result]):
             except Exception as error:  # Postgres is away: those that wait would wait as long again
                 waiting, still = self._take(None, wait=False)
                 go_on = go_on and still
-                answers = [(call, _away(error)) for call in (*calls, *waiting)]
+                answers = [(future, _away(error)) for _, future in (*calls, *waiting)]
                 self._disconnect()
                 log.warning("%s: %d calls failed: %s", self._name, len(answers), error)
             _answer(answers)
         self._disconnect()
 
-    def _take(self, most: int | None, wait: bool = True) -> tuple[list[_Call[Item]], bool]:
+    def _take(self, most: int | None, wait: bool = True) -> tuple[list[Call[Item, Result]], bool]:
         """All that waits, at most `most`; and whether there will be more."""
-        calls: list[_Call[Item]] = []
+        calls: list[Call[Item, Result]] = []
         try:
             while most is None or len(calls) < most:
                 call = self._waiting.get(block=wait and not calls)
@@ -100,17 +91,18 @@ class Group(Generic[Item, Result]):
             pass
         return calls, True
 
-    def _answers(self, calls: Sequence[_Call[Item]]) -> list[tuple[_Call[Item], Result | Exception]]:
+    def _answers(self, calls: Sequence[Call[Item, Result]]) -> list[Answer[Result]]:
         """Halves a group that is refused until what is refused stands alone. Raises when the connection is gone."""
         connection = self._connected()
         try:
-            return list(zip(calls, self._run(connection, [call.item for call in calls]), strict=True))
+            results = self._run(connection, [item for item, _ in calls])
+            return [(future, result) for (_, future), result in zip(calls, results, strict=True)]
         except Exception as error:
             if connection.closed or connection.broken:
                 raise
             connection.rollback()
             if len(calls) == 1:
-                return [(calls[0], error)]
+                return [(calls[0][1], error)]
         middle = len(calls) // 2
         return [*self._answers(calls[:middle]), *self._answers(calls[middle:])]
 
@@ -131,11 +123,11 @@ def _away(error: Exception) -> psycopg.OperationalError:
     return psycopg.OperationalError(str(error) or type(error).__name__)
 
 
-def _answer(answers: Sequence[tuple[_Call[Any], Any]]) -> None:
+def _answer(answers: Sequence[Answer[Any]]) -> None:
     """One wake-up for each event loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for call, answer in answers:
-        loops.setdefault(call.loop, []).append((call.future, answer))
+    loops: dict[asyncio.AbstractEventLoop, list[Answer[Any]]] = {}
+    for future, answer in answers:
+        loops.setdefault(future.get_loop(), []).append((future, answer))
     for loop, its in loops.items():
         try:
             loop.call_soon_threadsafe(_resolve, its)
@@ -143,7 +135,7 @@ def _answer(answers: Sequence[tuple[_Call[Any], Any]]) -> None:
             continue
 
 
-def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+def _resolve(answers: Sequence[Answer[Any]]) -> None:
     for future, answer in answers:
         if future.done():  # cancelled
             continue

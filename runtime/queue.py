@@ -33,17 +33,21 @@ class Settlement:
     """What becomes of a ticket if it still is what is said here, as `settle` in sql/tickets.sql reads it."""
 
     id: str
-    was: Sequence[str]
     status: str | None  # None: again while attempts are left, else failed
     worker: str | None = None
     attempt: int | None = None
     error: str | None = None
-    keep_error: bool = False
     delay: float = 0.0
+    was: Sequence[str] | None = None  # None: running
+    keep_error: bool = False
 
     def json(self, n: int) -> str:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps({**values, "n": n, "error": None if self.error is None else storable(self.error)})
+        values = {"id": self.id, "n": n, "status": self.status, "worker": self.worker, "attempt": self.attempt}
+        if self.error is not None or self.delay:
+            values |= {"error": storable(self.error or ""), "delay": self.delay}
+        if self.was is not None:
+            values |= {"was": self.was, "keep_error": self.keep_error}
+        return json.dumps(values)
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,7 @@ class Queue:
         self.accepting: Group[Submission, Any] = Group(
             "accept", lambda: connect(database_url, "accept"), Acceptance().run
         )
-        self._settling: Group[Settlement, str | None] = Group(
-            "settle", lambda: connect(database_url, "settle"), _settle
-        )
+        self.settling: Group[Settlement, str | None] = Group("settle", lambda: connect(database_url, "settle"), _settle)
         self._pool = make_pool(database_url, "queue")
         self._executor = ThreadPoolExecutor(4, "queue")
         self._states: tuple[float, States | None] = (float("-inf"), None)
@@ -81,12 +83,12 @@ class Queue:
         """Does not wait for Postgres."""
         self._pool.open()
         self.accepting.open()
-        self._settling.open()
+        self.settling.open()
 
     def close(self) -> None:
         """What was handed in is still done."""
         self.accepting.close()
-        self._settling.close()
+        self.settling.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._pool.close(timeout=2)
 
@@ -138,17 +140,16 @@ class Queue:
         self, job_id: str, worker_id: str, attempt: int, status: str, error: str | None = None
     ) -> bool:
         """False when the ticket is no longer this worker's in this attempt."""
-        settlement = Settlement(job_id, ("running",), status, worker_id, attempt, error)
-        return await self._settling.do(settlement) is not None
+        settlement = Settlement(job_id, status, worker_id, attempt, error=error)
+        return await self.settling.do(settlement) is not None
 
     async def retry_or_fail_job(
         self, job_id: str, worker_id: str, attempt: int, error: str, retry_delay_seconds: float = 30
     ) -> str | None:
         """`queued` or `failed`; None when the ticket is no longer this worker's in this attempt."""
-        settlement = Settlement(
-            job_id, ("running",), None, worker_id, attempt, error, delay=max(0.0, retry_delay_seconds)
-        )
-        return await self._settling.do(settlement)
+        delay = max(0.0, retry_delay_seconds)
+        settlement = Settlement(job_id, None, worker_id, attempt, error=error, delay=delay)
+        return await self.settling.do(settlement)
 
     async def sweep_exhausted_jobs(self, lock_grace_seconds: int = 60, limit: int = 20) -> list[dict[str, Any]]:
         """Tickets whose lease and attempts have run out."""
@@ -161,8 +162,8 @@ class Queue:
     async def settle_swept_job(self, job_id: str, worker_id: str, status: str, error: str | None = None) -> bool:
         if status not in (*ENDED, "paused"):
             return False
-        settlement = Settlement(job_id, ("running",), status, worker_id, error=error)
-        return await self._settling.do(settlement) is not None
+        settlement = Settlement(job_id, status, worker_id, error=error)
+        return await self.settling.do(settlement) is not None
 
     # What people and their clients ask for
 
@@ -181,13 +182,13 @@ class Queue:
 
     async def cancel_job(self, job_id: str) -> bool:
         """False for a ticket that is running or has ended."""
-        settlement = Settlement(job_id, ("queued", "paused"), "cancelled", keep_error=True)
-        return await self._settling.do(settlement) is not None
+        settlement = Settlement(job_id, "cancelled", was=("queued", "paused"), keep_error=True)
+        return await self._soon(self._settle_waiting, settlement)
 
     async def settle_paused_job(self, job_id: str, status: str, error: str | None = None) -> bool:
         if status not in ENDED:
             return False
-        return await self._settling.do(Settlement(job_id, ("paused",), status, error=error)) is not None
+        return await self._soon(self._settle_waiting, Settlement(job_id, status, error=error, was=("paused",)))
 
     async def continue_job(self, job_id: str, continue_payload: dict[str, Any]) -> dict[str, Any]:
         """{"outcome": "queued", "attach" (it is on its way already) or "conflict" (it has ended), "job"}."""
@@ -207,7 +208,7 @@ class Queue:
 
         def requeue() -> bool:
             with self._pool.connection() as connection, connection.transaction():
-                connection.execute(_SQL["lock_lanes_of"], {"ids": [job_id]})
+                connection.execute(_SQL["lock_lane_of"], {"id": job_id})
                 return connection.execute(_SQL["requeue"], {"id": job_id}).fetchone() is not None
 
         return await self._soon(requeue) if _can_be_id(job_id) else False
@@ -325,6 +326,14 @@ class Queue:
         with self._pool.connection() as connection:
             return connection.execute(query, values).rowcount
 
+    def _settle_waiting(self, settlement: Settlement) -> bool:
+        """Of a ticket that does not run: it may be another's next in its lane, so the lane's lock comes first."""
+        if not _can_be_id(settlement.id):
+            return False
+        with self._pool.connection() as connection, connection.transaction():
+            connection.execute(_SQL["lock_lane_of"], {"id": settlement.id})
+            return _settle(connection, [settlement]) != [None]
+
     async def _changed(self, query: str, **values: Any) -> int:
         return await self._soon(lambda: self._change(_SQL[query], **values))
 
@@ -335,13 +344,14 @@ class Queue:
 def _settle(connection: Connection, settlements: Sequence[Settlement]) -> list[str | None]:
     """The new status of each, None where the ticket is no longer what it was thought to be."""
     given = "[" + ",".join(sorted(s.json(n) for n, s in enumerate(settlements))) + "]"
-    ids = sorted({settlement.id for settlement in settlements})
-    with connection.pipeline(), connection.transaction():
-        connection.execute(_SQL["lock_lanes_of"], {"ids": ids})
-        cursor = connection.execute(_SQL["settle"], {"given": given})
-        connection.execute(_SQL["promote"], {"ids": ids})
-    settled = {n: status for n, status, _ in cursor}
-    return [settled.get(n) for n in range(len(settlements))]
+    with connection.pipeline():  # one transaction
+        settled = connection.execute(_SQL["settle"], {"given": given}).fetchall()
+        lanes = [lane for _, _, lane, _ in settled if lane is not None]
+        if lanes:
+            connection.execute(_SQL["lock_lanes"], {"lanes": lanes})
+            connection.execute(_SQL["promote"], {"lanes": lanes})
+    statuses = {n: status for n, status, _, _ in settled}
+    return [statuses.get(n) for n in range(len(settlements))]
 
 
 def _can_be_id(text: str) -> bool:

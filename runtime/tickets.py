@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from telemetry import semconv
@@ -34,12 +33,16 @@ NAMES = (
     "completed_at",
     "priority",
 )
+_TIMES = ("available_at", "locked_at", "created_at", "updated_at", "completed_at")
 
 
 def to_job(row: Sequence[Any]) -> dict[str, Any]:
     """A row of NAMES; agno's times are whole seconds since 1970."""
-    values = (int(value.timestamp()) if isinstance(value, datetime) else value for value in row)
-    return dict(zip(NAMES, values, strict=True))
+    job = dict(zip(NAMES, row, strict=True))
+    for name in _TIMES:
+        if job[name] is not None:
+            job[name] = int(job[name].timestamp())
+    return job
 
 
 def lane_of(job: Mapping[str, Any]) -> str | None:

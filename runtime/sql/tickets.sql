@@ -2,8 +2,8 @@
 --
 -- A lane is a session whose tickets run one at a time, in the order in which they were accepted; a ticket without a
 -- session to wait for has none. `head` is true of the one live ticket of a lane that may run, and of every ticket
--- without a lane. Whoever makes a lane's ticket live, or ends one, first takes the lane's lock, in a statement of its
--- own: the next statement then sees what the one who had it before has done.
+-- without a lane. Whoever adds to a lane or promotes in it has the lane's lock, taken in a statement of its own: the next
+-- statement then sees what the one who had it before has done. A lock is held until the end of the transaction.
 
 -- ticket --
 t.id, t.component_type, t.component_id, t.session_id, t.job_type, t.deployment_id, t.user_id, t.payload, t.status,
@@ -15,12 +15,8 @@ t.updated_at, t.completed_at, t.priority
 SELECT pg_advisory_xact_lock(lanes.key)
 FROM (SELECT DISTINCT hashtextextended(lane, 0) AS key FROM unnest(%(lanes)s::text[]) AS lane ORDER BY key) AS lanes
 
--- lock_lanes_of --
-SELECT pg_advisory_xact_lock(lanes.key)
-FROM (
-    SELECT DISTINCT hashtextextended(t.lane, 0) AS key
-    FROM tickets AS t WHERE t.id = ANY(%(ids)s) AND t.lane IS NOT NULL ORDER BY key
-) AS lanes
+-- lock_lane_of --
+SELECT pg_advisory_xact_lock(hashtextextended(t.lane, 0)) FROM tickets AS t WHERE t.id = %(id)s AND t.lane IS NOT NULL
 
 -- given --
 SELECT * FROM json_to_recordset(%(given)s) AS g(
@@ -129,20 +125,22 @@ WITH given AS (
         error = CASE WHEN g.keep_error THEN t.error ELSE g.error END,
         locked_by = NULL, locked_at = NULL, updated_at = now()
     FROM given AS g
-    WHERE t.id = g.id AND t.status = ANY(g.was)
+    WHERE t.id = g.id AND t.status = ANY(coalesce(g.was, ARRAY['running']))
       AND (g.worker IS NULL OR t.locked_by = g.worker) AND (g.attempt IS NULL OR t.attempt = g.attempt)
-    RETURNING g.n, t.status, t.status = 'queued' AND t.available_at <= now() AS claimable
+    RETURNING
+        g.n, t.status, t.status = 'queued' AND t.available_at <= now() AS claimable,
+        CASE WHEN t.head AND t.status IN ('completed', 'failed', 'cancelled') THEN t.lane END AS freed
 )
-SELECT n, status, (SELECT pg_notify('tickets', '') FROM settled WHERE claimable LIMIT 1) FROM settled
+SELECT n, status, freed, (SELECT pg_notify('tickets', '') FROM settled WHERE claimable LIMIT 1) FROM settled
 
 -- promote --
--- In each lane of these tickets that has no head, the first that waits becomes it.
+-- In each of these lanes that has no head, the first that waits becomes it.
 WITH next AS (
     SELECT (
         SELECT w.id FROM tickets AS w
         WHERE w.lane = lanes.lane AND w.status = 'queued' AND NOT w.head ORDER BY w.seq LIMIT 1
     ) AS id
-    FROM (SELECT DISTINCT t.lane FROM tickets AS t WHERE t.id = ANY(%(ids)s) AND t.lane IS NOT NULL) AS lanes
+    FROM (SELECT DISTINCT unnest(%(lanes)s::text[]) AS lane) AS lanes
     WHERE NOT EXISTS (
         SELECT FROM tickets AS h
         WHERE h.lane = lanes.lane AND h.head AND h.status IN ('queued', 'running', 'paused')
