@@ -58,9 +58,12 @@ class Handler(logging.Handler):
 
 
 def loggers() -> list[logging.Logger]:
-    """The loggers to attach to: the root, and those that do not propagate to it (agno's, uvicorn's)."""
+    """The loggers to attach to: the root, and those that do not propagate to it (agno's, uvicorn's).
+
+    Not uvicorn.access: it has no handler because nobody wants a line for each request, and a handler would make them.
+    """
     found = [logging.getLogger()]
-    for name in ("agno", "agno-team", "agno-workflow", "uvicorn", "uvicorn.access"):
+    for name in ("agno", "agno-team", "agno-workflow", "uvicorn"):
         logger = logging.getLogger(name)
         if not logger.propagate:
             found.append(logger)
