@@ -19,6 +19,8 @@ SCOPES: dict[str, list[str]] = {
     "GET /api/metrics": ["metrics:read"],
     "GET /api/telemetry": ["metrics:read"],
     "GET /api/runs/*": ["sessions:read"],
+    "POST /approvals/*/approve": ["approvals:write"],  # as AgentOS' own resolve
+    "POST /approvals/*/reject": ["approvals:write"],
     **{f"{method} /{part}/*": _ADMIN for part in ("admin", "api") for method in _METHODS},
 }
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from runtime.approvals.store import Store
 from runtime.deliveries import Deliveries
 from runtime.registry import Registry
 from runtime.runs import Runs
@@ -22,6 +23,7 @@ class Context:
     signatures: Signatures
     throttle: Throttle
     runs: Runs
+    approvals: Store
 
 
 def context_of(request: Request) -> Context:

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 
 from runtime import admin, auth, clients, observability, problems, webhook_docs, webhooks
+from runtime.approvals import keeper as approvals
+from runtime.approvals import routes as approval_routes
 from runtime.context import Context
 from runtime.database import Database
 from runtime.deliveries import Deliveries
@@ -38,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     base.include_router(webhook_docs.router)
     base.include_router(observability.router)
     base.include_router(admin.router)
+    base.include_router(approval_routes.router)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,7 +62,12 @@ def create_app(settings: Settings) -> FastAPI:
             deliveries = Deliveries(queue, settings.delivery_retention_days)
             signatures = Signatures(settings.webhook_secret, settings.webhook_secrets)
             throttle = Throttle(settings.webhook_rate)
-            app.state.context = Context(settings, telemetry, registry, deliveries, signatures, throttle, runs)
+            worker = partial(getattr, app.state, "queue_worker", None)
+            decisions, keeper = approvals.start(settings, database, telemetry, worker)
+            parts.push_async_callback(asyncio.to_thread, keeper.stop)
+            app.state.context = Context(
+                settings, telemetry, registry, deliveries, signatures, throttle, runs, decisions
+            )
             registry.serve_on(asyncio.get_running_loop())
             parts.callback(registry.serve_on, None)
             watcher = Watcher(registry)

@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from jwt import PyJWKSet, PyJWTError
 from jwt.algorithms import RSAAlgorithm
@@ -49,6 +50,19 @@ class Settings(BaseSettings):
     lease_seconds: int = Field(15, ge=3, description="A run whose process is not heard of for so long is another's.")
     drain_seconds: int = Field(10, ge=1, description="How long runs may go on after SIGTERM; less than the lease.")
 
+    approval_timeout_seconds: int = Field(
+        86_400, ge=1, description="After so long a call that nobody approved or rejected is rejected."
+    )
+    approval_webhook_secret: str | None = Field(
+        None, description="Standard Webhooks secret (whsec_...) of notices about approvals. None: WEBHOOK_SECRET."
+    )
+    approval_webhook_url: str | None = Field(
+        None, description="Where notices about approvals go: http or https. None: nothing is sent."
+    )
+    public_url: str | None = Field(
+        None, description="What the links in notices begin with. None: http://RUNTIME_HOST:RUNTIME_PORT."
+    )
+
     telemetry_mode: Literal["collector", "direct", "off"] = Field(
         "collector", description="Where telemetry goes: to a collector, to the stores directly, or nowhere."
     )
@@ -66,7 +80,7 @@ class Settings(BaseSettings):
     openai_api_key: str | None = Field(None, description="Key of OpenAI or of what OPENAI_BASE_URL names.")
     openai_base_url: str | None = Field(None, description="Any OpenAI-compatible server.")
 
-    @field_validator("webhook_secret")
+    @field_validator("webhook_secret", "approval_webhook_secret")
     @classmethod
     def _is_secret(cls, secrets: str | None) -> str | None:
         """A secret that cannot be decoded would refuse every webhook. Several are separated by spaces."""
@@ -113,6 +127,24 @@ class Settings(BaseSettings):
         if seconds >= info.data.get("lease_seconds", seconds + 1):
             raise ValueError("it must be less than LEASE_SECONDS")
         return seconds
+
+    @field_validator("approval_webhook_url", "public_url")
+    @classmethod
+    def _is_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or any(c.isspace() for c in url):
+            raise ValueError("write it as https://host/path")
+        if info.field_name == "approval_webhook_url":
+            if not (info.data.get("approval_webhook_secret") or info.data.get("webhook_secret")):
+                raise ValueError("notices are signed: set APPROVAL_WEBHOOK_SECRET or WEBHOOK_SECRET")
+            return url
+        return url.rstrip("/")
 
     @property
     def is_protected(self) -> bool:

@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 
 from telemetry import semconv
 from telemetry.catalogue import INSTRUMENTS
+from telemetry.sample import Sample
 
+T = TypeVar("T")
 Observe = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
 
 
@@ -31,6 +33,7 @@ class Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self._callbacks: dict[str, Observe] = {}
+        self._samples: list[Sample[Any]] = []
         self._lock = threading.Lock()
         self._sums: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
         self._histograms: dict[str, Any] = {}
@@ -45,9 +48,22 @@ class Instruments:
                 create(i.name, [self._summed(i.name)], unit=i.unit, description=i.help)
 
     def observe(self, name: str, callback: Observe) -> None:
-        """Feeds the observable gauge `name`: at each collection the callback returns (value, attributes) pairs."""
+        """Feeds the observable gauge `name`: at each collection the callback returns (value, attributes) pairs.
+
+        It must not wait: what has to be asked of a database comes from `sampled`.
+        """
         with self._lock:
             self._callbacks[name] = callback
+
+    def sampled(self, name: str, read: Callable[[], T]) -> Callable[[], T | None]:
+        """For callbacks of `observe`: what `read` answers, read in a thread until `close`; None when it takes long."""
+        sample = Sample(name, read)
+        self._samples.append(sample)
+        return sample.get
+
+    def close(self) -> None:
+        for sample in self._samples:
+            sample.stop(0.2)
 
     def observed(self, name: str) -> list[tuple[float, Mapping[str, str]]]:
         """What the observable gauge `name` would report now; also when telemetry is off."""
@@ -63,6 +79,10 @@ class Instruments:
 
     def ticket_waited(self, agent_id: str, seconds: float) -> None:
         self._record("agno.queue.wait", seconds, {"agent_id": agent_id})
+
+    def approval_decided(self, agent_id: str, decision: str, seconds: float) -> None:
+        """`decision`: approved, rejected or expired; `seconds` since the run paused."""
+        self._record("agno.approval.wait", seconds, {"agent_id": agent_id, "decision": decision})
 
     def agents_reloaded(self, outcome: str) -> None:
         self._add("agno.agents.reloads", 1, {"outcome": outcome})

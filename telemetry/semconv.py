@@ -61,6 +61,8 @@ DELIVERY_SOURCE: Final = "agno.delivery.source"
 RUN_TRACE_ID: Final = "agno.run.trace_id"  # on a duplicate's span: the trace that the run is in
 DEDUP_DECISION: Final = "agno.dedup.decision"
 QUEUE_WAIT: Final = "agno.queue.wait"  # seconds
+APPROVAL_ID: Final = "agno.approval.id"
+APPROVAL_DECISION: Final = "agno.approval.decision"  # approved, rejected, expired
 
 # The key in a ticket's run metadata under which the webhook's context travels to the run:
 # {"traceparent", "tracestate", "delivery_id", "source", "accepted_at" (Unix seconds), "attempt", "wait" (seconds)}

@@ -7,9 +7,11 @@ import pytest
 from agno.agent import Agent
 from agno.run.base import RunStatus
 from agno.tools import Function, Toolkit, tool
+from pydantic import ValidationError
 
 from runtime.approvals import allow, confirm, deny
 from runtime.offline import OfflineModel
+from runtime.settings import Settings
 
 executed: list[str] = []
 
@@ -101,3 +103,14 @@ def test_a_toolkit_that_learns_its_functions_later_is_refused() -> None:
 def test_what_is_no_tool_is_refused() -> None:
     with pytest.raises(TypeError, match="not int"):
         deny(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org", "https://", "nowhere", "https://example.org:0", "https://a b"])
+def test_a_url_that_cannot_be_used_is_an_error_at_the_start(url: str) -> None:
+    with pytest.raises(ValidationError, match="write it as https://host/path"):
+        Settings(_env_file=None, webhook_secret="whsec_c2VjcmV0", approval_webhook_url=url)
+
+
+def test_notices_are_signed_or_not_sent() -> None:
+    with pytest.raises(ValidationError, match="set APPROVAL_WEBHOOK_SECRET or WEBHOOK_SECRET"):
+        Settings(_env_file=None, webhook_secret=None, approval_webhook_url="https://example.org/hook")
