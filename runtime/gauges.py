@@ -6,7 +6,6 @@ from runtime.queue import QUEUE, Queue
 from runtime.registry import Registry
 from runtime.settings import Settings
 from telemetry.metrics import Instruments
-from telemetry.sample import Sample
 from telemetry.tables import TableSizes
 
 STATES = ("queued", "running", "paused")
@@ -14,10 +13,10 @@ Values = Iterable[tuple[float, Mapping[str, str]]]
 
 
 class Gauges:
-    """Feeds the gauges, from threads of its own. Made in the lifespan; `stop` ends them."""
+    """Feeds the gauges. Made in the lifespan; `stop` ends its thread."""
 
     def __init__(self, instruments: Instruments, settings: Settings, queue: Queue, registry: Registry) -> None:
-        self._states = Sample("the queue", queue.states)
+        self._states = instruments.sampled("the queue", queue.states)
         self._tables = TableSizes(settings.database_url)
         instruments.observe("agno.queue.depth", self._depth)
         instruments.observe("agno.queue.oldest.age", self._oldest)
@@ -26,14 +25,13 @@ class Gauges:
         instruments.observe("agno.db.table.rows", self._tables.rows)
 
     def stop(self) -> None:
-        self._states.stop()
         self._tables.stop()
 
     def _depth(self) -> Values:
         """Every state, also when no ticket is in it: a series that ends would keep its last value on a dashboard."""
-        states = self._states.get()
+        states = self._states()
         return [(states.tickets.get(s, 0), {"queue": QUEUE, "state": s}) for s in STATES] if states else []
 
     def _oldest(self) -> Values:
-        states = self._states.get()
+        states = self._states()
         return [(states.oldest, {"queue": QUEUE})] if states else []

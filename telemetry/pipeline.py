@@ -113,6 +113,7 @@ class Telemetry:
     def shutdown(self, timeout: float) -> None:
         """Flushes and stops everything within about `timeout` seconds; what is left then is dropped and counted."""
         deadline = time.monotonic() + timeout
+        self.instruments.close()
         while self._stops:
             self._stops.pop()(max(0.1, deadline - time.monotonic()))
 

@@ -10,8 +10,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0  # who asks again within this time gets the same answer, a failed one included
-PATIENCE_SECONDS = 0.4  # how long those who ask wait, together, for one reading
-KEEP_SECONDS = 15.0  # a reading that takes longer than the patience leaves the one before it standing for so long
+PATIENCE_SECONDS = 0.2  # how long those who ask wait, together, for one reading
+HANG_SECONDS = 2.0  # a reading that takes longer than the patience, but no longer than this, is merely slow: then the
+KEEP_SECONDS = 30.0  # one before it stands, if it is no older than this
 
 
 class Sample(Generic[T]):
@@ -42,7 +43,9 @@ class Sample(Generic[T]):
                 self._changed.wait_for(
                     lambda: self._asked_at is None, max(0.0, self._asked_at + PATIENCE_SECONDS - now)
                 )
-            return self._value if time.monotonic() - self._read_at < KEEP_SECONDS else None
+            now = time.monotonic()
+            hangs = self._asked_at is not None and now - self._asked_at > HANG_SECONDS
+            return None if hangs or now - self._read_at > KEEP_SECONDS else self._value
 
     def stop(self, timeout: float = 1.0) -> None:
         """A reading that hangs is left behind: its thread is a daemon."""

@@ -67,7 +67,7 @@ def test_a_reading_that_fails_is_no_value_and_is_tried_again(make: Make, monkeyp
 
 def test_a_reading_that_hangs_holds_nobody_up_for_long(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten gauges that ask one after the other wait no longer than one."""
-    monkeypatch.setattr(sample, "KEEP_SECONDS", 0.3)
+    monkeypatch.setattr(sample, "HANG_SECONDS", 0.1)
     monkeypatch.setattr(sample, "FRESH_SECONDS", 0.05)
     go_on, hangs = threading.Event(), threading.Event()
 
@@ -87,6 +87,16 @@ def test_a_reading_that_hangs_holds_nobody_up_for_long(make: Make, monkeypatch: 
     go_on.set()
     time.sleep(0.1)
     assert found.get() == 7
+
+
+def test_what_is_old_is_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(sample, "FRESH_SECONDS", 0.05)
+    found = make(lambda: time.sleep(0.5) or 7 if reads else reads.append(1) or 7)
+    reads: list[int] = []
+    assert found.get() == 7
+    time.sleep(0.2)
+    assert found.get() is None  # the next reading is merely slow, but the one before it is too old
 
 
 def test_slow_readings_serve_those_who_ask_later(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
