@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -287,20 +287,6 @@ class Queue:
                 states = States({status: number for status, number, _ in rows if number}, max(0.0, oldest))
                 self._states = (time.monotonic(), states)
             return states
-
-    def depth(self) -> Iterable[tuple[float, Mapping[str, str]]]:
-        """Tickets by state, for agno.queue.depth; nothing while Postgres is away."""
-        try:
-            return [(n, {"queue": QUEUE, "state": state}) for state, n in self.states().tickets.items()]
-        except UNAVAILABLE:
-            return []
-
-    def oldest(self) -> Iterable[tuple[float, Mapping[str, str]]]:
-        """Seconds for which the oldest waiting ticket could have run, for agno.queue.oldest.age; 0 when none waits."""
-        try:
-            return [(self.states().oldest, {"queue": QUEUE})]
-        except UNAVAILABLE:
-            return []
 
     # How
 
