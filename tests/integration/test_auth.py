@@ -287,6 +287,8 @@ def test_users_see_only_what_is_theirs(tokened: Runtime, bearer: Bearer, of_alic
         f"/approvals/{approval['id']}",
     ):
         assert ask(tokened, f"GET {path}", bob).status_code in (403, 404), path
+    eager = bearer(*READ, "approvals:write", user="bob")
+    assert ask(tokened, f"POST /approvals/{approval['id']}/approve", eager, json={}).status_code in (403, 404)
     assert ask(tokened, "GET /sessions?user_id=alice", bob).json()["data"] == []
     assert "alice" not in ask(tokened, f"GET /api/runs/{run_id}", bob).text
 
