@@ -154,24 +154,22 @@ class Registry:
         private._initialize_workflows()
 
     def _publish(self, loaded: Loaded) -> None:
-        """Everything is made beside what serves; then it takes one uninterrupted step of the loop to put it there."""
+        """Everything is made beside what serves; then it takes one uninterrupted step of the loop to put it there.
+
+        The catalogue, which GET /registry shows, comes a step later: agno compares each tool with each other one.
+        """
         served = self._agent_os
         if served is None:
             return
         private = copy.copy(served)
         _assign(private, {kind: _of_kind(loaded, kind) for kind in KINDS.values()})
-        private.registry = None
-        private._populate_registry()
-        private._populate_registry_managers()
         try:
             private._auto_discover_knowledge_instances()
         except ValueError as error:
             log.error("the pages of knowledge stay as they were: %s", error)
-        private._populate_registry_knowledge()
-        private._populate_registry_components()
         private._auto_discover_databases()
 
-        def swap() -> None:
+        def serve() -> None:
             self._loaded = loaded
             # The routers hold these very lists and dictionaries.
             for name in ("agents", "teams", "workflows", "knowledge_instances"):
@@ -180,10 +178,19 @@ class Registry:
                 if hasattr(served, name):  # get_app() makes them
                     getattr(served, name).clear()
                     getattr(served, name).update(getattr(private, name))
+
+        self._on_loop(serve)
+        private.registry = None
+        private._populate_registry()
+        private._populate_registry_managers()
+        private._populate_registry_knowledge()
+        private._populate_registry_components()
+
+        def catalogue() -> None:
             vars(served.registry).clear()
             vars(served.registry).update(vars(private.registry))
 
-        self._on_loop(swap)
+        self._on_loop(catalogue)
 
     def _on_loop(self, step: Callable[[], None]) -> None:
         if self._loop is None:
