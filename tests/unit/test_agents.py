@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from agno.run.base import RunStatus
 
+from runtime.loader import Loader
 from runtime.offline import MARK
 
 AGENTS = Path(__file__).parents[2] / "agents"
@@ -31,6 +32,12 @@ def test_every_file_holds_a_component_of_its_name_that_names_itself(load: Any) -
     for path in AGENTS.glob("*.py"):
         component = load(path.stem)
         assert component.id == path.stem and component.name
+
+
+def test_they_load_as_a_runtime_loads_them() -> None:
+    loaded = Loader(AGENTS).load()
+    assert loaded.errors == {}
+    assert {path.stem for path in AGENTS.glob("*.py")} <= set(loaded.components)
 
 
 @pytest.mark.parametrize(
