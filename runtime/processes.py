@@ -28,20 +28,16 @@ def serve(app: FastAPI, settings: Settings) -> None:
     )
     server = _Server(config, settings.drain_seconds)
     _prepare()
-    try:
-        with suppress(KeyboardInterrupt):
-            server.run()
-    finally:
-        _end_within(_MARGIN_SECONDS)
-    if not server.started:
-        raise SystemExit(3)
+    with suppress(KeyboardInterrupt, SystemExit):
+        server.run()
+    _end(0 if server.started else 3)
 
 
 def work(app: FastAPI, settings: Settings) -> None:
     """The lifespan of `app` without a server, until SIGTERM or SIGINT."""
     _prepare()
     asyncio.run(_work(app, settings.drain_seconds))
-    _end_within(_MARGIN_SECONDS)
+    _end(0)
 
 
 def _prepare() -> None:
@@ -60,7 +56,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         began = time.monotonic()
-        _end_within(self._drain_seconds + UNWIND_SECONDS + FLUSH_SECONDS + _MARGIN_SECONDS, 1)
+        _end_within(self._drain_seconds + UNWIND_SECONDS + FLUSH_SECONDS + _MARGIN_SECONDS)
         draining = asyncio.create_task(self.config.app.state.queue_worker.stop())  # type: ignore[union-attr]
         while not draining.done() and not self.force_exit:
             await asyncio.wait({draining}, timeout=0.1)
@@ -78,14 +74,24 @@ async def _work(app: FastAPI, drain_seconds: int) -> None:
         log.info("executing runs")
         await over.wait()
         log.info("Shutting down")
-        _end_within(drain_seconds + UNWIND_SECONDS + FLUSH_SECONDS + _MARGIN_SECONDS, 1)
+        _end_within(drain_seconds + UNWIND_SECONDS + FLUSH_SECONDS + _MARGIN_SECONDS)
 
 
-def _end_within(seconds: float, code: int = 0) -> None:
-    """A thread of a tool that never returns, or a library that hangs, does not keep the process."""
+def _end_within(seconds: float) -> None:
+    """When something hangs that should end."""
 
     def end() -> None:
         time.sleep(seconds)
-        os._exit(code)
+        log.error("not ended after %d s", seconds)
+        _end(1)
 
     threading.Thread(target=end, name="end", daemon=True).start()
+
+
+def _end(code: int) -> None:
+    """At once. A tool's thread that never returns does not keep the process, and Python's own way to end, which stops
+    threads wherever they are, aborts the process when one is within C++ code."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
