@@ -4,18 +4,16 @@ In this order: size, signature, the source's rate, parsing, routing, and one com
 sender is answered when that is committed, and told the run and its trace.
 """
 
+import json
 import logging
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from agno.run.authorization import stamp_authorization
-from opentelemetry import trace
-from opentelemetry.context import Context as OtelContext
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from starlette.responses import JSONResponse, Response
+from opentelemetry import context as otel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime import payload, queue, routing
@@ -34,7 +32,6 @@ UNKNOWN = (
     "unknown"  # what the metrics call an agent or source that does not exist: names from outside are no attributes
 )
 _OUTCOMES = {401: "rejected", 409: "conflict", 429: "throttled", 500: "failed", 503: "failed"}
-_propagator = TraceContextTextMapPropagator()
 
 Headers = Mapping[str, str]
 
@@ -53,8 +50,7 @@ class Door:
                     context: Context = scope["app"].state.context
                     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
                     caller = _Caller(context, headers, prefix == WEBHOOKS, path[len(prefix) :])
-                    response = await caller.answer(receive)
-                    await response(scope, receive, send)
+                    await caller.answer(scope, receive, send)
                     return
         await self._app(scope, receive, send)
 
@@ -74,40 +70,41 @@ class _Caller:
         else:
             self.is_known = name != WEBHOOK and (name in registry.triggers or context.signatures.knows(name))
             self.source, self.agent_id = name if self.is_known else UNKNOWN, UNKNOWN
-        self.span: Span = trace.INVALID_SPAN
+        self.span = context.telemetry.requests.start(
+            f"webhook {self.agent_id if to_component else self.source}", headers
+        )
+        self.span.attributes = {semconv.SPAN_KIND: "CHAIN", semconv.DELIVERY_SOURCE: self.source}
 
-    async def answer(self, receive: Receive) -> Response:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        telemetry = self.context.telemetry
-        name = f"webhook {self.agent_id if self.to_component else self.source}"
-        attributes = {semconv.SPAN_KIND: "CHAIN", semconv.DELIVERY_SOURCE: self.source}
-        with telemetry.tracer.start_as_current_span(
-            name, _parent(self.headers), SpanKind.SERVER, attributes
-        ) as self.span:
-            try:
-                body = await _read(receive, self.headers, self.context.settings.webhook_max_bytes)
-                response, outcome = await self._accept(body)
-                self.span.set_status(Status(StatusCode.OK))
-            except Problem as problem:
-                response, outcome = problem.response(), _OUTCOMES.get(problem.status, "invalid")
-                if problem.status >= 500:
-                    self.span.set_status(Status(StatusCode.ERROR, problem.detail))
-            except Exception as error:
-                log.exception("a webhook for %s could not be handled", self.agent_id)
-                self.span.record_exception(error)
-                self.span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-                failed = Problem(500, "the webhook could not be handled; the log says why")
-                response, outcome = failed.response(), "failed"
-            self.span.set_attribute("http.response.status_code", response.status_code)
-            telemetry.instruments.webhook_answered(self.agent_id, self.source, outcome, time.perf_counter() - began)
-        return response
+        token = otel.attach(self.span.otel)
+        status, outcome, failed = 500, "failed", None
+        try:
+            body = await _read(receive, self.headers, self.context.settings.webhook_max_bytes)
+            status, outcome, answer = await self._accept(body)
+            await _send(send, status, answer)
+        except Problem as problem:
+            status, outcome = problem.status, _OUTCOMES.get(problem.status, "invalid")
+            failed = problem.detail if status >= 500 else None
+            await problem.response()(scope, receive, send)
+        except Exception as error:
+            log.exception("a webhook for %s could not be handled", self.agent_id)
+            status, outcome, failed = 500, "failed", type(error).__name__
+            await Problem(500, "the webhook could not be handled; the log says why").response()(scope, receive, send)
+        finally:
+            self.span.attributes["http.response.status_code"] = status
+            instruments = self.context.telemetry.instruments
+            instruments.webhook_answered(self.agent_id, self.source, outcome, time.perf_counter() - began)
+            self.span.end(failed)
+            otel.detach(token)
 
-    async def _accept(self, body: bytes) -> tuple[Response, str]:
+    async def _accept(self, body: bytes) -> tuple[int, str, dict[str, Any]]:
+        """Status, outcome and body of the answer."""
         context = self.context
         if not self.is_known:
             raise routing.unknown_source(context.registry, self.name)
         delivery_id = context.signatures.verify(self.source, self.headers, body)
-        self.span.set_attribute(semconv.DELIVERY_ID, delivery_id)
+        self.span.attributes[semconv.DELIVERY_ID] = delivery_id
         context.throttle.count(self.source)
         parsed = payload.parse(body, self.headers.get("content-type", ""))
         if self.to_component:
@@ -115,17 +112,15 @@ class _Caller:
         else:
             wanted = routing.to_trigger(context.registry, self.name, delivery_id, self.headers, parsed)
             if wanted is None:
-                self.span.set_attribute(semconv.DEDUP_DECISION, "ignored")
-                return self._ignored(), "ignored"
+                self.span.attributes[semconv.DEDUP_DECISION] = "ignored"
+                return 200, "ignored", {**_IGNORED, "trace_id": self.span.trace_id}
             run = wanted
             self.agent_id = run.component.id
-        self.span.set_attribute(semconv.INPUT_VALUE, run.payload.input)
+        self.span.attributes[semconv.INPUT_VALUE] = run.payload.input
         return await self._commit(run, delivery_id, hash_of(body))
 
-    async def _commit(self, run: Run, delivery_id: str, body_hash: str) -> tuple[Response, str]:
+    async def _commit(self, run: Run, delivery_id: str, body_hash: str) -> tuple[int, str, dict[str, Any]]:
         given, component = run.payload, run.component
-        carrier: dict[str, str] = {}
-        _propagator.inject(carrier, trace.set_span_in_context(self.span))
         delivery = Delivery(
             source=self.source,
             delivery_id=delivery_id,
@@ -133,10 +128,10 @@ class _Caller:
             component_id=component.id,
             run_id=str(uuid4()),
             session_id=given.session_id or str(uuid4()),
-            trace_id=queue.trace_id_of(carrier),
+            trace_id=self.span.trace_id,
         )
         origin = {
-            **carrier,
+            **self.span.carrier(),
             "source": self.source,
             "delivery_id": delivery_id,
             "body_hash": body_hash,
@@ -168,16 +163,16 @@ class _Caller:
             raise Problem(503, "the database is away; send it again", retry_after=RETRY_SECONDS) from error
         if accepted.new:
             self._describe(delivery, "miss")
-            return self._answer(delivery, "new", 202), "accepted"
-        return self._again(accepted.delivery, delivery), "duplicate"
+            return 202, "accepted", self._answer(delivery, "new")
+        return 200, "duplicate", self._again(accepted.delivery, delivery)
 
-    def _again(self, stored: Delivery, sent: Delivery) -> Response:
+    def _again(self, stored: Delivery, sent: Delivery) -> dict[str, Any]:
         """To a source it is the same delivery whatever its triggers say by now."""
         same = stored.body_hash == sent.body_hash
         same = same and (not self.to_component or stored.component_id == sent.component_id)
         self._describe(stored, "hit" if same else "conflict")
         if same:
-            return self._answer(stored, "duplicate", 200)
+            return self._answer(stored, "duplicate")
         raise Problem(
             409,
             f"the delivery id {stored.delivery_id!r} was used for another delivery: an id is used again only to send "
@@ -187,31 +182,37 @@ class _Caller:
 
     def _describe(self, delivery: Delivery, decision: str) -> None:
         self.context.telemetry.instruments.dedup_decided(self.source, decision)
-        self.span.set_attributes(
-            {
-                semconv.DEDUP_DECISION: decision,
-                semconv.AGENT_ID: delivery.component_id,
-                semconv.SESSION_ID: delivery.session_id,
-                semconv.RUN_ID: delivery.run_id,
-            }
-        )
+        attributes = self.span.attributes
+        attributes[semconv.DEDUP_DECISION] = decision
+        attributes[semconv.AGENT_ID] = delivery.component_id
+        attributes[semconv.SESSION_ID] = delivery.session_id
+        attributes[semconv.RUN_ID] = delivery.run_id
         if decision != "miss" and delivery.trace_id:
-            self.span.set_attribute(semconv.RUN_TRACE_ID, delivery.trace_id)
+            attributes[semconv.RUN_TRACE_ID] = delivery.trace_id
 
-    def _answer(self, delivery: Delivery, decision: str, status: int) -> Response:
-        run_id, session_id = delivery.run_id, delivery.session_id
-        links = {"status": f"/api/runs/{run_id}"}
+    def _answer(self, delivery: Delivery, decision: str) -> dict[str, Any]:
+        links = {"status": f"/api/runs/{delivery.run_id}"}
         component = self.context.registry.components.get(delivery.component_id)
         if component is not None:  # it may have been removed since
-            query = urlencode({"session_id": session_id})
-            links["run"] = f"/{component.kind}s/{quote(component.id)}/runs/{run_id}?{query}"
-        answer = {"run_id": run_id, "session_id": session_id, "trace_id": delivery.trace_id, "decision": decision}
-        return JSONResponse({**answer, "links": links}, status)
+            query = urlencode({"session_id": delivery.session_id})
+            links["run"] = f"/{component.kind}s/{quote(component.id)}/runs/{delivery.run_id}?{query}"
+        return {
+            "run_id": delivery.run_id,
+            "session_id": delivery.session_id,
+            "trace_id": delivery.trace_id,
+            "decision": decision,
+            "links": links,
+        }
 
-    def _ignored(self) -> Response:
-        trace_id = self.span.get_span_context().trace_id
-        answer = {"run_id": None, "session_id": None, "trace_id": f"{trace_id:032x}" if trace_id else None}
-        return JSONResponse({**answer, "decision": "ignored", "links": {}})
+
+_IGNORED: dict[str, Any] = {"run_id": None, "session_id": None, "decision": "ignored", "links": {}}
+
+
+async def _send(send: Send, status: int, answer: Mapping[str, Any]) -> None:
+    body = json.dumps(answer).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _read(receive: Receive, headers: Headers, limit: int) -> bytes:
@@ -233,15 +234,3 @@ async def _read(receive: Receive, headers: Headers, limit: int) -> bytes:
     if size > limit:
         raise Problem(413, f"the body is larger than {limit} bytes")
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _parent(headers: Headers) -> OtelContext | None:
-    """The sender's trace, always sampled: a sender that does not trace must not hide the run from us."""
-    if "traceparent" not in headers:
-        return None
-    found = _propagator.extract(headers)
-    parent = trace.get_current_span(found).get_span_context()
-    if not parent.is_valid:
-        return None
-    sampled = SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(1), parent.trace_state)
-    return trace.set_span_in_context(NonRecordingSpan(sampled), found)

@@ -22,6 +22,7 @@ from telemetry import logs, metrics, semconv
 from telemetry.buffer import Buffer, Limits
 from telemetry.exposition import Exposition
 from telemetry.postgres import PostgresSpans
+from telemetry.request import RequestSpans
 
 SCOPE = "agent-telemetry-stack"
 
@@ -87,6 +88,7 @@ class Telemetry:
 
     def __init__(self, settings: Settings) -> None:
         self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
+        self.requests = RequestSpans()
         self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
         self._destinations: list[Destination] = []
         self.exposition = Exposition(None)
@@ -153,9 +155,11 @@ class Telemetry:
             shutdown_on_exit=False,
             span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
         )
-        tracers.add_span_processor(_Fanout(self._destinations))
+        fanout = _Fanout(self._destinations)
+        tracers.add_span_processor(fanout)
         trace.set_tracer_provider(tracers)  # so that the spans of users' libraries nest below ours
         self.tracer = tracers.get_tracer(SCOPE)
+        self.requests = RequestSpans(tracers, SCOPE, fanout.on_end)
         self._start_logs(resource, *signals.logs)
 
     def _destination(

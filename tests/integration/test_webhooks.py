@@ -176,7 +176,7 @@ def test_only_json_and_forms_are_taken(runtime: Runtime, content_type: str) -> N
         (b"{", 400, None),
         (b'{"input": "\xff"}', 400, None),
         (b'{"input": NaN}', 400, None),
-        (b"[" * 50_000, 422, None),
+        (b"[" * 50_000, 422, "body"),
         (b"[]", 422, "body"),
         (b'{"input": 7}', 422, "input"),
         (b'{"input": "a\\u0000b"}', 422, "body.input"),
@@ -184,7 +184,7 @@ def test_only_json_and_forms_are_taken(runtime: Runtime, content_type: str) -> N
         (b'{"input": "x", "metadata": []}', 422, "metadata"),
         (b'{"input": "x", "session_id": ""}', 422, "session_id"),
         (b'{"input": "x", "user_id": 5}', 422, "user_id"),
-        (b'{"input": "x", "metadata": {"n": 1e999}}', 422, "body.metadata.n"),
+        (b'{"input": "x", "metadata": {"n": 1e999}}', 422, "body"),
     ],
 )
 def test_bad_input_is_told_where(runtime: Runtime, content: bytes, status: int, field: str | None) -> None:

@@ -52,7 +52,7 @@ def test_what_a_source_sends_means_nothing_to_us_but_its_text() -> None:
         (b'{"input": "x", "session_id": "' + b"s" * 256 + b'"}', 422, "session_id"),
         (b'{"a\\u0000": 1}', 422, "a key in body"),
         (b'{"a\\ud800": {"b": "\\ud800"}}', 422, "half of a surrogate pair"),
-        (b'{"input": "x", "metadata": {"deep": [{"n": 1e999}]}}', 422, "body.metadata.deep[0].n"),
+        (b'{"input": "x", "metadata": {"deep": [{"n": 1e999}]}}', 422, "too large"),
         (b'{"n": ' + b"9" * 5000 + b"}", 422, "too large"),
         (b'{"n": ' + b"9" * 400 + b".5}", 422, "too large"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, 422, "nested"),
