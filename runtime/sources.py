@@ -5,13 +5,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 ENV = ".env"
 TEXTS = (".md", ".txt", ".j2", ".jinja", ".yaml", ".yml", ".json", ".toml", ".sql")  # what files read as they load
 SUFFIXES = (".py", *TEXTS)
 Snapshot = frozenset[tuple[str, int, int, int]]
+_ANY = "*"
 _TRIES = 5  # a directory that is exchanged while it is read is read again
 
 
@@ -94,7 +95,9 @@ class Sources:
         names: set[str] = set()
         for path in node.files:
             if path.endswith(".py") and path in self.files:
-                names |= _imported(self.files[path], PurePosixPath(path).parts[:-1], self.nodes)
+                names |= _imported(self.files[path], tuple(path.split("/")[:-1]))
+        if _ANY in names:
+            names = set(self.nodes)
         return frozenset(names - {node.name})
 
     def _version(self, paths: Iterable[str]) -> str:
@@ -110,7 +113,8 @@ def read(directory: Path) -> Sources:
         gone = False
         for path, _stat in _walk(root):
             try:
-                files[path] = Path(root, path).read_bytes()
+                with open(os.path.join(root, path), "rb") as file:
+                    files[path] = file.read()
             except FileNotFoundError:
                 gone = True
             except OSError as error:
@@ -159,16 +163,17 @@ def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
                 continue
 
 
-def _imported(source: bytes, package: tuple[str, ...], nodes: Iterable[str]) -> set[str]:
-    """First names of the relative imports, seen from the directory; all nodes when the code imports by name."""
+@lru_cache(maxsize=10_000)  # to parse thousands of files takes longer than to read them
+def _imported(source: bytes, package: tuple[str, ...]) -> frozenset[str]:
+    """First names of the relative imports, seen from the directory; _ANY when the code imports what it computes."""
     if b"import" not in source:
-        return set()
+        return frozenset()
     if b"import_module" in source or b"__import__" in source:
-        return set(nodes)
+        return frozenset([_ANY])
     try:
         tree = ast.parse(source)
     except Exception:  # the import says what is wrong
-        return set()
+        return frozenset()
     found: set[str] = set()
     for statement in ast.walk(tree):
         if isinstance(statement, ast.ImportFrom) and statement.level:
@@ -177,8 +182,8 @@ def _imported(source: bytes, package: tuple[str, ...], nodes: Iterable[str]) -> 
             if named:
                 found.add(named[0])
             else:
-                found |= set(nodes) if statement.names[0].name == "*" else {alias.name for alias in statement.names}
-    return found
+                found |= {alias.name for alias in statement.names}  # `*` is any
+    return frozenset(found)
 
 
 def _hash(parts: Iterable[str | bytes]) -> str:
