@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 import httpx
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -20,6 +19,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.trace import ReadableSpan
 
+from telemetry import otlp
 from telemetry.buffer import Rejected
 from telemetry.clickhouse.direct import DirectWriter
 
@@ -78,7 +78,7 @@ class CollectorSpans(OTLPSpanExporter):
         """Raises grpc.RpcError when the batch should be sent again, Rejected when it never will be taken."""
         client: Any = self._client
         try:
-            client.Export(request=encode_spans(spans), metadata=self._headers, timeout=self._timeout)
+            client.Export(request=otlp.encode(spans), metadata=self._headers, timeout=self._timeout)
         except grpc.RpcError as error:
             if _is_retryable(error):
                 raise
@@ -97,7 +97,7 @@ class PhoenixSpans:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Raises httpx.HTTPError when the batch should be sent again, Rejected when it never will be taken."""
-        answer = self._session.post(self._url, content=encode_spans(spans).SerializeToString())
+        answer = self._session.post(self._url, content=otlp.encode(spans).SerializeToString())
         if answer.status_code in (400, 413, 415, 422):
             raise Rejected(f"Phoenix refused a batch: {answer.status_code}")
         answer.raise_for_status()
