@@ -62,4 +62,3 @@ def test_what_cannot_work_is_told(name: str, value: str, monkeypatch: pytest.Mon
 def test_what_protects() -> None:
     assert not Settings(_env_file=None).is_protected
     assert Settings(_env_file=None, os_security_key="k").is_protected
-    assert Settings(_env_file=None, jwt_jwks_file="f").is_protected
