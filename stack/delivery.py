@@ -100,17 +100,15 @@ class Sender:
             duplicate=accepted["decision"] == "duplicate",
         )
 
-    async def approve(self, agent_id: str, receipt: Receipt) -> None:
-        """Confirms the tool calls for which an agent's run has paused; the queue goes on with it. Raises Refused."""
-        path = f"/agents/{agent_id}/runs/{receipt.run_id}"
-        run = await self._client.get(path, params={"session_id": receipt.session_id})
-        if not run.is_success:
-            raise Refused(f"run {receipt.run_id} of {agent_id} cannot be read: {_problem(run)}")
-        tools = [{**tool, "confirmed": True} for tool in run.json().get("tools") or []]
-        form = {"tools": json.dumps(tools), "session_id": receipt.session_id, "background": "true", "stream": "false"}
-        answer = await self._client.post(f"{path}/continue", data=form)
-        if not answer.is_success:
-            raise Refused(f"run {receipt.run_id} of {agent_id} cannot be continued: {_problem(answer)}")
+    async def approve(self, receipt: Receipt) -> None:
+        """Approves the tool calls for which a run has paused; it goes on by itself. Raises Refused."""
+        found = await self._client.get("/approvals", params={"run_id": receipt.run_id, "status": "pending"})
+        if not found.is_success:
+            raise Refused(f"the approvals of run {receipt.run_id} cannot be read: {_problem(found)}")
+        for approval in found.json()["data"]:
+            answer = await self._client.post(f"/approvals/{approval['id']}/approve", json={"by": "demo"})
+            if not answer.is_success:
+                raise Refused(f"{approval['tool_name']} of run {receipt.run_id} is not approved: {_problem(answer)}")
 
 
 _backoff = wait_exponential(multiplier=0.2, max=3.0)

@@ -174,7 +174,7 @@ async def _approve(summary: Summary, sender: Sender, runs: Runs) -> int:
         await asyncio.sleep(0.5)
     for receipt in paused:
         try:
-            await sender.approve(agent, receipt)
+            await sender.approve(receipt)
         except Refused as error:
             summary.refused.append(str(error))
             return 0

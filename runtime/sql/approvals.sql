@@ -83,7 +83,7 @@ WHERE run_id = %(run_id)s AND continue_at IS NOT NULL
 
 -- claim_notices --
 -- Until next_at they are this process's. Should it die, another sends them then, under the same id.
-UPDATE approval_notices SET attempts = attempts + 1, next_at = now() + interval '30 seconds' WHERE id IN (
+UPDATE approval_notices SET attempts = attempts + 1, next_at = now() + interval '20 seconds' WHERE id IN (
     SELECT id FROM approval_notices WHERE next_at <= now() ORDER BY next_at LIMIT 10 FOR UPDATE SKIP LOCKED
 ) RETURNING id, approval_id, body, attempts
 

@@ -1,20 +1,24 @@
 """A run that waits for a person: who is told, how it is decided, and how it goes on."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from stack.delivery import Receipt, Sender
 from stack.home import Home
 from tests.integration.conftest import fresh_database
 from tests.integration.receivers import Receiver, receiving
+from tests.integration.runtimes import SECRET as RUNTIME_SECRET
 from tests.integration.runtimes import Runtime, running, until
 
 AGENTS = Path(__file__).parent / "approval_agents"
@@ -228,6 +232,18 @@ def test_a_run_that_was_started_without_the_queue_goes_on_in_it(desk: Desk) -> N
     assert desk.executed() == ["paid 100 A-1"]
 
 
+def test_the_demo_approves_what_it_caused(desk: Desk) -> None:
+    run_id, [approval] = desk.ask("[tool pay] 100 cents of A-1")
+
+    async def approve() -> None:
+        home: Any = SimpleNamespace(runtime_url=desk.runtime.url, webhook_secret=RUNTIME_SECRET)
+        async with Sender(home) as sender:
+            await sender.approve(Receipt(run_id, approval["session_id"], "", duplicate=False))
+
+    asyncio.run(approve())
+    assert desk.runtime.ended(run_id)["status"] == "completed" and desk.executed() == ["paid 100 A-1"]
+
+
 def test_nothing_waits_for_the_approval_of_a_cancelled_run(desk: Desk) -> None:
     run_id, [approval] = desk.ask("[tool pay] 100 cents of A-1")
     httpx.post(f"{desk.runtime.url}/agents/desk/runs/{run_id}/cancel", trust_env=False, timeout=20).raise_for_status()
@@ -244,7 +260,8 @@ def test_a_killed_runtime_tells_and_goes_on_exactly_once(migrated: str, tmp_path
         with running(migrated, tmp_path / "log", **settings(receiver, file)) as runtime:
             desk = Desk(runtime, receiver, file)
             run_id, [approval] = desk.ask("[tool pay] 100 cents of A-1")
-            until(lambda: receiver.attempts, 10)
+            between = "SELECT 1 FROM approval_notices WHERE next_at - now() BETWEEN interval '1s' AND interval '15s'"
+            until(lambda: runtime.query(f"{between} AND last_error = 'status 503'"), 20)
             runtime.kill()  # between the pause and its notice
             receiver.answers.clear()
             runtime.start()
@@ -259,8 +276,9 @@ def test_a_killed_runtime_tells_and_goes_on_exactly_once(migrated: str, tmp_path
                 " continue_at = now() WHERE approval_id IN (SELECT id FROM decided) RETURNING 1",
                 approval["id"],
             )
+            starting = ThreadPoolExecutor(1).submit(runtime.start)
             with running(migrated, tmp_path / "other", **settings(receiver, file)) as other:
-                runtime.start()
+                starting.result()
                 assert runtime.ended(run_id)["status"] == "completed"
                 expires_once(desk, other)
             assert Counter(desk.executed()) == {"paid 100 A-1": 1}
