@@ -175,10 +175,9 @@ async def use_ours(queue: Queue, tickets: int, batch: int) -> None:
     while done < tickets:
         jobs = queue.claim("benchmark", min(batch, tickets - done), LEASE)
         assert jobs, "nothing can be claimed"
-        settled = await asyncio.gather(
-            *(queue.settling.do(Settlement(job["id"], "completed", "benchmark", job["attempt"])) for job in jobs)
-        )
-        assert all(settled)
+        settlements = [Settlement(job["id"], "completed", "benchmark", job["attempt"]) for job in jobs]
+        settled = [queue.settling.do(settlement) for settlement in settlements]
+        assert all([await each for each in settled])
         done += len(jobs)
 
 

@@ -28,7 +28,7 @@ _BATCH = 500  # rows in one statement that deletes
 _STATES_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
     """What becomes of a ticket if it still is what is said here, as `settle` in sql/tickets.sql reads it."""
 
@@ -41,13 +41,13 @@ class Settlement:
     was: Sequence[str] | None = None  # None: running
     keep_error: bool = False
 
-    def json(self, n: int) -> str:
-        values = {"id": self.id, "n": n, "status": self.status, "worker": self.worker, "attempt": self.attempt}
+    def row(self, n: int) -> dict[str, Any]:
+        row = {"id": self.id, "n": n, "status": self.status, "worker": self.worker, "attempt": self.attempt}
         if self.error is not None or self.delay:
-            values |= {"error": storable(self.error or ""), "delay": self.delay}
+            row |= {"error": storable(self.error or ""), "delay": self.delay}
         if self.was is not None:
-            values |= {"was": self.was, "keep_error": self.keep_error}
-        return json.dumps(values)
+            row |= {"was": self.was, "keep_error": self.keep_error}
+        return row
 
 
 @dataclass(frozen=True)
@@ -329,7 +329,7 @@ class Queue:
 
 def _settle(connection: Connection, settlements: Sequence[Settlement]) -> list[str | None]:
     """The new status of each, None where the ticket is no longer what it was thought to be."""
-    given = "[" + ",".join(sorted(s.json(n) for n, s in enumerate(settlements))) + "]"
+    given = json.dumps([settlement.row(n) for n, settlement in enumerate(settlements)])
     with connection.pipeline():  # one transaction
         settled = connection.execute(_SQL["settle"], {"given": given}).fetchall()
         lanes = [lane for _, _, lane, _ in settled if lane is not None]

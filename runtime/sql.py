@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+_PART = re.compile(r"\{(\w+)\}")
 
 
 def load(file: str) -> Mapping[str, bytes]:
@@ -12,4 +13,8 @@ def load(file: str) -> Mapping[str, bytes]:
     text = (Path(__file__).parent / "sql" / f"{file}.sql").read_text()
     _, *parts = _NAME.split(text)
     queries = dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
-    return {name: re.sub(r"\{(\w+)\}", lambda m: queries[m[1]], query).encode() for name, query in queries.items()}
+
+    def whole(name: str) -> str:
+        return _PART.sub(lambda part: whole(part[1]), queries[name])
+
+    return {name: whole(name).encode() for name in queries}

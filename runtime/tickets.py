@@ -7,6 +7,7 @@ from typing import Any
 
 from telemetry import semconv
 
+_encode = json.JSONEncoder(allow_nan=False).encode
 CHANNEL = "tickets"  # NOTIFY when something can be claimed
 ENDED = ("completed", "failed", "cancelled")
 
@@ -33,16 +34,11 @@ NAMES = (
     "completed_at",
     "priority",
 )
-_TIMES = ("available_at", "locked_at", "created_at", "updated_at", "completed_at")
 
 
 def to_job(row: Sequence[Any]) -> dict[str, Any]:
-    """A row of NAMES; agno's times are whole seconds since 1970."""
-    job = dict(zip(NAMES, row, strict=True))
-    for name in _TIMES:
-        if job[name] is not None:
-            job[name] = int(job[name].timestamp())
-    return job
+    """A row of `ticket` in sql/tickets.sql."""
+    return dict(zip(NAMES, row, strict=True))
 
 
 def lane_of(job: Mapping[str, Any]) -> str | None:
@@ -54,7 +50,7 @@ def lane_of(job: Mapping[str, Any]) -> str | None:
 def to_json(job: Mapping[str, Any], **more: str | None) -> str:
     """As `given` in sql/tickets.sql reads it. Raises TypeError or ValueError when the payload is no JSON."""
     now = job.get("created_at") or time.time()
-    return json.dumps(
+    return _encode(
         {
             "id": job["id"],
             "component_type": job["component_type"],
@@ -72,8 +68,7 @@ def to_json(job: Mapping[str, Any], **more: str | None) -> str:
             "priority": job.get("priority", 0),
             "lane": lane_of(job),
             **more,
-        },
-        allow_nan=False,
+        }
     )
 
 

@@ -7,8 +7,13 @@
 
 -- ticket --
 t.id, t.component_type, t.component_id, t.session_id, t.job_type, t.deployment_id, t.user_id, t.payload, t.status,
-t.attempt, t.max_attempts, t.idempotency_key, t.available_at, t.locked_by, t.locked_at, t.error, t.created_at,
-t.updated_at, t.completed_at, t.priority
+t.attempt, t.max_attempts, t.idempotency_key, floor(date_part('epoch', t.available_at))::bigint, t.locked_by,
+floor(date_part('epoch', t.locked_at))::bigint, t.error, floor(date_part('epoch', t.created_at))::bigint,
+floor(date_part('epoch', t.updated_at))::bigint, floor(date_part('epoch', t.completed_at))::bigint, t.priority
+
+-- leads --
+-- There is at most one such in a lane. Asked for in a subquery with a value, for EXISTS may read all of them at once.
+h.head AND h.status IN ('queued', 'running', 'paused')
 
 -- lock_lanes --
 -- In order of the keys, so that two processes cannot wait for each other.
@@ -34,10 +39,7 @@ g.id, g.component_type, g.component_id, g.session_id, g.job_type, g.deployment_i
 g.max_attempts, g.idempotency_key, now() + make_interval(secs => g.delay), g.priority, g.lane,
 g.lane IS NULL OR (
     row_number() OVER (PARTITION BY g.lane ORDER BY g.n) = 1
-    AND NOT EXISTS (
-        SELECT FROM tickets AS h
-        WHERE h.lane = g.lane AND h.head AND h.status IN ('queued', 'running', 'paused')
-    )
+    AND (SELECT h.head FROM tickets AS h WHERE h.lane = g.lane AND {leads}) IS NULL
 )
 
 -- accept --
@@ -51,7 +53,9 @@ WITH given AS ({given}), remembered AS (
     RETURNING run_id
 ), added AS (
     INSERT INTO tickets ({columns})
-    SELECT {values} FROM given AS g JOIN remembered ON remembered.run_id = g.id ORDER BY g.n
+    SELECT {values} FROM given AS g
+    WHERE (g.id IN (SELECT run_id FROM remembered)) IS TRUE  -- so it is a lookup, not a join
+    ORDER BY g.n
     RETURNING id, head AND available_at <= now() AS claimable
 )
 SELECT id, (SELECT pg_notify('tickets', '') FROM added WHERE claimable LIMIT 1) FROM added
@@ -81,13 +85,13 @@ SELECT (SELECT count(*) FROM (
 -- claim --
 -- Those that wait, highest priority first, and those whose worker has not been heard of for the time of a lease.
 WITH due AS (
-    SELECT t.id, t.priority, t.seq FROM tickets AS t
+    SELECT t.ctid AS place, t.priority, t.seq FROM tickets AS t
     WHERE t.status = 'queued' AND t.head AND t.available_at <= now()
       AND (t.deployment_id IS NULL OR t.deployment_id = %(deployment_id)s)
       AND t.component_id <> ALL(%(busy)s)
     ORDER BY t.priority DESC, t.seq LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ), stale AS (
-    SELECT t.id, t.priority, t.seq FROM tickets AS t
+    SELECT t.ctid AS place, t.priority, t.seq FROM tickets AS t
     WHERE t.status = 'running' AND t.locked_at <= now() - make_interval(secs => %(lease)s)
       AND t.attempt < t.max_attempts
       AND (t.deployment_id IS NULL OR t.deployment_id = %(deployment_id)s)
@@ -96,8 +100,8 @@ WITH due AS (
 )
 UPDATE tickets AS t
 SET status = 'running', locked_by = %(worker)s, locked_at = now(), updated_at = now(), attempt = t.attempt + 1
-WHERE t.id = ANY(ARRAY(
-    SELECT id FROM (SELECT * FROM due UNION ALL SELECT * FROM stale) AS found
+WHERE t.ctid = ANY(ARRAY(
+    SELECT place FROM (SELECT * FROM due UNION ALL SELECT * FROM stale) AS found
     ORDER BY priority DESC, seq LIMIT %(most)s
 ))
 RETURNING t.seq, {ticket}
@@ -141,10 +145,7 @@ WITH next AS (
         WHERE w.lane = lanes.lane AND w.status = 'queued' AND NOT w.head ORDER BY w.seq LIMIT 1
     ) AS id
     FROM (SELECT DISTINCT unnest(%(lanes)s::text[]) AS lane) AS lanes
-    WHERE NOT EXISTS (
-        SELECT FROM tickets AS h
-        WHERE h.lane = lanes.lane AND h.head AND h.status IN ('queued', 'running', 'paused')
-    )
+    WHERE (SELECT h.head FROM tickets AS h WHERE h.lane = lanes.lane AND {leads}) IS NULL
 ), promoted AS (
     UPDATE tickets AS t SET head = true WHERE t.id = ANY(ARRAY(SELECT id FROM next)) RETURNING t.id
 )
@@ -156,10 +157,7 @@ UPDATE tickets AS t SET
     status = 'queued', max_attempts = t.attempt + 1, available_at = now(), completed_at = NULL, updated_at = now(),
     locked_by = NULL, locked_at = NULL,
     seq = CASE WHEN t.lane IS NULL THEN t.seq ELSE nextval('tickets_seq_seq') END,
-    head = t.lane IS NULL OR NOT EXISTS (
-        SELECT FROM tickets AS h
-        WHERE h.lane = t.lane AND h.head AND h.status IN ('queued', 'running', 'paused')
-    )
+    head = t.lane IS NULL OR (SELECT h.head FROM tickets AS h WHERE h.lane = t.lane AND {leads}) IS NULL
 WHERE t.id = %(id)s AND t.status IN ('failed', 'cancelled')
 RETURNING t.id, (SELECT pg_notify('tickets', ''))
 
@@ -188,8 +186,7 @@ SELECT {ticket} FROM tickets AS t WHERE t.id = %(id)s
 -- blocker --
 -- Whom a ticket of a lane waits for: the lane's head.
 SELECT h.id FROM tickets AS t JOIN tickets AS h ON h.lane = t.lane
-WHERE t.id = %(id)s AND t.status = 'queued' AND NOT t.head
-  AND h.head AND h.status IN ('queued', 'running', 'paused')
+WHERE t.id = %(id)s AND t.status = 'queued' AND NOT t.head AND {leads}
 
 -- matching --
 FROM tickets AS t
