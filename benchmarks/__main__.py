@@ -2,10 +2,10 @@
 
 import argparse
 
-from benchmarks import ingest, pipeline, queue, reload
+from benchmarks import ingest, pipeline, queue, reload, webhooks
 from benchmarks.figures import report
 
-BENCHMARKS = {"ingest": ingest, "pipeline": pipeline, "queue": queue, "reload": reload}
+BENCHMARKS = {"ingest": ingest, "pipeline": pipeline, "queue": queue, "reload": reload, "webhooks": webhooks}
 
 
 def main() -> None:

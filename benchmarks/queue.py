@@ -22,7 +22,7 @@ from agno.db.schemas.jobs import QueuedJob
 from benchmarks.figures import Figure
 from runtime.deliveries import Deliveries, Delivery
 from runtime.migrate import migrate
-from runtime.queue import Queue, Settlement
+from runtime.queue import Queue
 from stack import postgres
 from stack.alone import running, temporary_home
 
@@ -175,9 +175,8 @@ async def use_ours(queue: Queue, tickets: int, batch: int) -> None:
     while done < tickets:
         jobs = queue.claim("benchmark", min(batch, tickets - done), LEASE)
         assert jobs, "nothing can be claimed"
-        settlements = [Settlement(job["id"], "completed", "benchmark", job["attempt"]) for job in jobs]
-        settled = [queue.settling.do(settlement) for settlement in settlements]
-        assert all([await each for each in settled])
+        ends = (queue.complete_job(job["id"], "benchmark", job["attempt"], "completed") for job in jobs)
+        assert all(await asyncio.gather(*ends))
         done += len(jobs)
 
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from runtime import sql
 from runtime.acceptance import Acceptance, QueueFull, Submission
-from runtime.connections import UNAVAILABLE, Connection, connect, make_pool
+from runtime.connections import UNAVAILABLE, connect, make_pool
 from runtime.group import Group
+from runtime.settlements import Settlement, Settlements, settle
 from runtime.tickets import CHANNEL, ENDED, NAMES, context_of, stamp, storable, to_job, trace_id_of
 from telemetry.metrics import Instruments
 
@@ -26,28 +27,6 @@ QUEUE = "default"
 _SQL = sql.load("tickets")
 _BATCH = 500  # rows in one statement that deletes
 _STATES_SECONDS = 2.0
-
-
-@dataclass(slots=True)
-class Settlement:
-    """What becomes of a ticket if it still is what is said here, as `settle` in sql/tickets.sql reads it."""
-
-    id: str
-    status: str | None  # None: again while attempts are left, else failed
-    worker: str | None = None
-    attempt: int | None = None
-    error: str | None = None
-    delay: float = 0.0
-    was: Sequence[str] | None = None  # None: running
-    keep_error: bool = False
-
-    def row(self, n: int) -> dict[str, Any]:
-        row = {"id": self.id, "n": n, "status": self.status, "worker": self.worker, "attempt": self.attempt}
-        if self.error is not None or self.delay:
-            row |= {"error": storable(self.error or ""), "delay": self.delay}
-        if self.was is not None:
-            row |= {"was": self.was, "keep_error": self.keep_error}
-        return row
 
 
 @dataclass(frozen=True)
@@ -73,7 +52,7 @@ class Queue:
         self.accepting: Group[Submission, Any] = Group(
             "accept", lambda: connect(database_url, "accept"), Acceptance().run
         )
-        self.settling: Group[Settlement, str | None] = Group("settle", lambda: connect(database_url, "settle"), _settle)
+        self._settlements = Settlements(database_url)
         self._pool = make_pool(database_url, "queue")
         self._executor = ThreadPoolExecutor(4, "queue")
         self._states: tuple[float, States | None] = (float("-inf"), None)
@@ -83,12 +62,12 @@ class Queue:
         """Does not wait for Postgres."""
         self._pool.open()
         self.accepting.open()
-        self.settling.open()
+        self._settlements.open()
 
     def close(self) -> None:
         """What was handed in is still done."""
         self.accepting.close()
-        self.settling.close()
+        self._settlements.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._pool.close(timeout=2)
 
@@ -141,7 +120,7 @@ class Queue:
     ) -> bool:
         """False when the ticket is no longer this worker's in this attempt."""
         settlement = Settlement(job_id, status, worker_id, attempt, error=error)
-        return await self.settling.do(settlement) is not None
+        return await self._settlements.make(settlement) is not None
 
     async def retry_or_fail_job(
         self, job_id: str, worker_id: str, attempt: int, error: str, retry_delay_seconds: float = 30
@@ -149,7 +128,7 @@ class Queue:
         """`queued` or `failed`; None when the ticket is no longer this worker's in this attempt."""
         delay = max(0.0, retry_delay_seconds)
         settlement = Settlement(job_id, None, worker_id, attempt, error=error, delay=delay)
-        return await self.settling.do(settlement)
+        return await self._settlements.make(settlement)
 
     async def sweep_exhausted_jobs(self, lock_grace_seconds: int = 60, limit: int = 20) -> list[dict[str, Any]]:
         """Tickets whose lease and attempts have run out."""
@@ -163,7 +142,7 @@ class Queue:
         if status not in (*ENDED, "paused"):
             return False
         settlement = Settlement(job_id, status, worker_id, error=error)
-        return await self.settling.do(settlement) is not None
+        return await self._settlements.make(settlement) is not None
 
     # What people and their clients ask for
 
@@ -318,26 +297,13 @@ class Queue:
             return False
         with self._pool.connection() as connection, connection.transaction():
             connection.execute(_SQL["lock_lane_of"], {"id": settlement.id})
-            return _settle(connection, [settlement]) != [None]
+            return settle(connection, [settlement]) != [None]
 
     async def _changed(self, query: str, **values: Any) -> int:
         return await self._soon(lambda: self._change(_SQL[query], **values))
 
     async def _soon(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
-
-
-def _settle(connection: Connection, settlements: Sequence[Settlement]) -> list[str | None]:
-    """The new status of each, None where the ticket is no longer what it was thought to be."""
-    given = json.dumps([settlement.row(n) for n, settlement in enumerate(settlements)])
-    with connection.pipeline():  # one transaction
-        settled = connection.execute(_SQL["settle"], {"given": given}).fetchall()
-        lanes = [lane for _, _, lane, _ in settled if lane is not None]
-        if lanes:
-            connection.execute(_SQL["lock_lanes"], {"lanes": lanes})
-            connection.execute(_SQL["promote"], {"lanes": lanes})
-    statuses = {n: status for n, status, _, _ in settled}
-    return [statuses.get(n) for n in range(len(settlements))]
 
 
 def _can_be_id(text: str) -> bool:

@@ -137,6 +137,10 @@ WITH given AS (
 )
 SELECT n, status, freed, (SELECT pg_notify('tickets', '') FROM settled WHERE claimable LIMIT 1) FROM settled
 
+-- outcomes --
+-- What became of tickets whose settlement had no answer. An attempt that is over has this number until the next begins.
+SELECT id, attempt, status FROM tickets WHERE id = ANY(%(ids)s) AND status <> 'running'
+
 -- promote --
 -- In each of these lanes that has no head, the first that waits becomes it.
 WITH next AS (

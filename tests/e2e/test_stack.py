@@ -53,6 +53,8 @@ def phoenix_spans(up: Stack) -> list[dict[str, Any]]:
             headers={"authorization": f"Bearer {up.home.phoenix_api_key}"},
             timeout=60,
         )
+        if answer.status_code == 404:  # no span of ours has come yet
+            return []
         page = answer.raise_for_status().json()
         found += page["data"]
         cursor = page["next_cursor"]
