@@ -1,0 +1,71 @@
+"""How attempts end while Postgres is slow, or its answer is lost."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from runtime.connections import SECONDS, connect
+from runtime.queue import Queue
+from runtime.settlements import Settlement, settle
+from tests.integration.test_queue import LEASE, job
+
+
+@pytest.fixture
+def queue(migrated: str) -> Iterator[Queue]:
+    queue = Queue(migrated)
+    queue.open()
+    yield queue
+    queue.close()
+
+
+def claimed(queue: Queue, name: str) -> Settlement:
+    """Of a ticket that is another attempt's as soon as somebody claims it again."""
+    asyncio.run(queue.enqueue_job(job(name, max_attempts=2)))
+    [ticket] = queue.claim("worker", 1, LEASE)
+    return Settlement(name, "completed", "worker", ticket["attempt"])
+
+
+def test_it_is_written_down_once_postgres_can(queue: Queue, migrated: str) -> None:
+    """A run whose end could not be written down would be executed again."""
+    claimed(queue, "slow")
+    with closing(psycopg.connect(migrated)) as other:
+        other.execute("SELECT FROM tickets WHERE id = 'slow' FOR UPDATE")
+        threading.Timer(SECONDS + 1, other.rollback).start()
+        began = time.monotonic()
+        assert asyncio.run(queue.complete_job("slow", "worker", 1, "completed"))
+        assert time.monotonic() - began > SECONDS
+    with psycopg.connect(migrated) as connection:
+        assert connection.execute("SELECT status, attempt FROM tickets").fetchall() == [("completed", 1)]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "paused", None])
+def test_an_answer_that_was_lost_is_found(queue: Queue, migrated: str, status: str | None) -> None:
+    settlement = replace(claimed(queue, "lost"), status=status, error="as it may be")
+    with closing(connect(migrated, "test")) as connection:
+        [first] = settle(connection, [settlement])
+        assert first == (status or "queued")
+        assert settle(connection, [settlement]) == [None], "nobody may settle it twice"
+        again = replace(settlement, again=True)
+        assert settle(connection, [again, replace(again, id="another")]) == [first, None]
+        assert settle(connection, [replace(again, status="running")]) == [None], "it came to something else"
+
+
+def test_what_another_has_begun_is_not_ours(queue: Queue, migrated: str) -> None:
+    settlement = claimed(queue, "taken")
+    assert queue.claim("other", 1, 0)
+    with closing(connect(migrated, "test")) as connection:
+        assert settle(connection, [replace(settlement, again=True)]) == [None]
+        connection.execute("UPDATE tickets SET status = 'completed'")
+        assert settle(connection, [replace(settlement, again=True)]) == [None]
+
+
+def test_a_closed_queue_is_told_at_once(queue: Queue) -> None:
+    queue.close()
+    with pytest.raises(psycopg.InterfaceError):
+        asyncio.run(queue.complete_job("x", "worker", 1, "completed"))
