@@ -15,6 +15,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Execution = Callable[[], Coroutine[Any, Any, Any]]
 log = logging.getLogger(__name__)
+_here = threading.local()
+
+
+def is_lane() -> bool:
+    """Whether the calling thread executes a run, so that nobody but the run waits when it blocks."""
+    return getattr(_here, "is_lane", False)
 
 
 class Lane:
@@ -57,6 +63,7 @@ class Lane:
             self._task.cancel()
 
     def _live(self) -> None:
+        _here.is_lane = True
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
@@ -109,6 +116,7 @@ class Threads(ThreadPoolExecutor):
         """Waits for nobody."""
 
     def _work(self) -> None:
+        _here.is_lane = True
         while True:
             self._calls.get()()
             with self._changing:

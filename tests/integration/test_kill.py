@@ -164,3 +164,4 @@ def test_without_postgres_workers_wait_and_then_go_on(agents: Path, tmp_path: Pa
         assert {tickets[run] for run in accepted} == {"completed"}
         rows = server.query("SELECT count(*), count(DISTINCT run_id) FROM agno.agno_runs WHERE status = 'COMPLETED'")
         assert rows == [(21, 21)]
+        assert server.query("SELECT max(attempt) FROM tickets") == [(1,)], "who waits need not begin again"
