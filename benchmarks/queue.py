@@ -1,7 +1,8 @@
 """Tickets: claimed and completed, beside agno's own store and pgqueuer; accepted, deduplicated and committed.
 
 Starts its own Postgres, with fsync on. Every ticket carries 500 bytes, and every second one belongs to a session whose
-tickets run in order. Needs pgqueuer: `uv sync --group bench`.
+tickets run in order; but beside pgqueuer, which knows no sessions, none does (claim_complete_in_sessions says what they
+cost). Needs pgqueuer: `uv sync --group bench`.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from benchmarks.figures import Figure
 from runtime.deliveries import Deliveries, Delivery
 from runtime.migrate import migrate
 from runtime.queue import Queue
+from runtime.settlements import Settlement
 from stack import postgres
 from stack.alone import running, temporary_home
 
@@ -35,10 +37,11 @@ TICKETS, AGNO_TICKETS, ACCEPTS = 2_000, 20, 5_000  # in a round
 TEXT = "the agent looks up a reservation and finds that the flight was cancelled " * 7
 LEASE = 60
 
-# Sessions: half of the tickets have none to wait for, a twentieth are all of one, the others of one in twenty
+# In sessions: half of the tickets have none to wait for, a twentieth are all of one, the others of one in twenty
 _FILL = """
 WITH new AS (
-    SELECT n, (%(first)s + n)::text AS id, CASE WHEN n %% 20 = 1 THEN 'busy' WHEN n %% 2 = 1 THEN 'session-' || n / 20
+    SELECT n, (%(first)s + n)::text AS id,
+           CASE WHEN NOT %(sessions)s THEN NULL WHEN n %% 20 = 1 THEN 'busy' WHEN n %% 2 = 1 THEN 'session-' || n / 20
            END AS lane
     FROM generate_series(1, %(tickets)s) AS n
 )
@@ -69,46 +72,53 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
         postgres.prepare(home)
         with running(home, "postgres"):
             urls = {}
-            for name in ("deep", "few", "many", "accepts"):
+            for name in ("plain", "sessions", "few", "many", "accepts"):
                 postgres.create_database(home, name)
                 urls[name] = home.database_url.removesuffix("agents") + name
                 migrate(urls[name])
-            yield from claims(urls["deep"], rounds, arguments.batch)
+            yield from claims(urls["plain"], urls["sessions"], rounds, arguments.batch)
             yield flatness(urls["few"], urls["many"], rounds, arguments.batch)
             yield from accepts(urls["accepts"], rounds)
 
 
-def claims(url: str, rounds: int, batch: int) -> Iterator[Figure]:
+def claims(plain_url: str, sessions_url: str, rounds: int, batch: int) -> Iterator[Figure]:
     """Claim and complete with 20,000 queued in each store; tickets a second."""
-    fill(url, DEPTH)
-    agno = PostgresDb(db_url=url.replace("postgresql://", "postgresql+psycopg://"), db_schema="agno")
+    fill(plain_url, DEPTH, sessions=False)
+    fill(sessions_url, DEPTH)
+    agno = PostgresDb(db_url=sessions_url.replace("postgresql://", "postgresql+psycopg://"), db_schema="agno")
     agno.ensure_jobs_table()
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(sessions_url) as connection:
         connection.execute(_FILL_AGNO)
-    with asyncio.Runner() as runner, closing(opened(url)) as queue:
-        pgqueuer = runner.run(make_pgqueuer(url))
+    with asyncio.Runner() as runner, closing(opened(plain_url)) as plain, closing(opened(sessions_url)) as sessions:
+        pgqueuer = runner.run(make_pgqueuer(plain_url))
         runner.run(fill_pgqueuer(pgqueuer, DEPTH))
-        vacuum(url)
+        vacuum(plain_url)
+        vacuum(sessions_url)
 
         def rate(tickets: int, work: Callable[[int], Awaitable[None]]) -> float:
             began = time.perf_counter()
             runner.run(work(tickets))  # type: ignore[arg-type]
             return tickets / (time.perf_counter() - began)
 
-        measured: dict[str, list[float]] = {"ours": [], "agno": [], "pgqueuer": []}
+        measured: dict[str, list[float]] = {name: [] for name in ("plain", "pgqueuer", "in sessions", "agno")}
         for number in range(rounds):
-            measured["agno"].append(rate(AGNO_TICKETS, lambda n: use_agno(agno, n)))
             measured["pgqueuer"].append(rate(TICKETS, lambda n: use_pgqueuer(pgqueuer, n, batch)))
-            measured["ours"].append(rate(TICKETS, lambda n: use_ours(queue, n, batch)))
+            measured["plain"].append(rate(TICKETS, lambda n: use_ours(plain, n, batch)))
+            measured["agno"].append(rate(AGNO_TICKETS, lambda n: use_agno(agno, n)))
+            measured["in sessions"].append(rate(TICKETS, lambda n: use_ours(sessions, n, batch)))
             runner.run(fill_pgqueuer(pgqueuer, TICKETS))
-            fill(url, TICKETS)
+            fill(plain_url, TICKETS, sessions=False)
+            fill(sessions_url, TICKETS)
             progress("claim and complete", number, {name: values[-1] for name, values in measured.items()})
         runner.run(pgqueuer.driver._connection.close())
     agno.db_engine.dispose()
-    ours = statistics.median(measured["ours"])
-    for peer in ("agno", "pgqueuer"):
-        baseline = statistics.median(measured[peer])
-        yield Figure("queue", f"claim_complete_vs_{peer}", round(ours, 1), "ticket/s", rounds, round(baseline, 1))
+    rates = {name: round(statistics.median(values), 1) for name, values in measured.items()}
+    for figure, ours, peer in (
+        ("claim_complete_vs_agno", "in sessions", "agno"),
+        ("claim_complete_vs_pgqueuer", "plain", "pgqueuer"),
+        ("claim_complete_in_sessions", "in sessions", "plain"),
+    ):
+        yield Figure("queue", figure, rates[ours], "ticket/s", rounds, rates[peer])
 
 
 def flatness(few_url: str, many_url: str, rounds: int, batch: int) -> Figure:
@@ -175,8 +185,9 @@ async def use_ours(queue: Queue, tickets: int, batch: int) -> None:
     while done < tickets:
         jobs = queue.claim("benchmark", min(batch, tickets - done), LEASE)
         assert jobs, "nothing can be claimed"
-        ends = (queue.complete_job(job["id"], "benchmark", job["attempt"], "completed") for job in jobs)
-        assert all(await asyncio.gather(*ends))
+        settlements = [Settlement(job["id"], "completed", "benchmark", job["attempt"]) for job in jobs]
+        settled = [queue.settlements.group.do(settlement) for settlement in settlements]
+        assert all([await each for each in settled])
         done += len(jobs)
 
 
@@ -221,10 +232,11 @@ def opened(url: str) -> Queue:
     return queue
 
 
-def fill(url: str, tickets: int) -> None:
+def fill(url: str, tickets: int, sessions: bool = True) -> None:
     with psycopg.connect(url) as connection:
         (first,) = connection.execute("SELECT coalesce(max(seq), 0) FROM tickets").fetchone() or (0,)
-        connection.execute(_FILL, {"first": first, "tickets": tickets, "text": TEXT})
+        values = {"first": first, "tickets": tickets, "text": TEXT, "sessions": sessions}
+        connection.execute(_FILL, values)
 
 
 def vacuum(url: str) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import logging
-import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +24,6 @@ log = logging.getLogger(__name__)
 QUEUE = "default"
 _SQL = sql.load("tickets")
 _BATCH = 500  # rows in one statement that deletes
-_STATES_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,22 +49,20 @@ class Queue:
         self.accepting: Group[Submission, Any] = Group(
             "accept", lambda: connect(database_url, "accept"), Acceptance().run
         )
-        self._settlements = Settlements(database_url)
+        self.settlements = Settlements(database_url)
         self._pool = make_pool(database_url, "queue")
         self._executor = ThreadPoolExecutor(4, "queue")
-        self._states: tuple[float, States | None] = (float("-inf"), None)
-        self._states_lock = threading.Lock()
 
     def open(self) -> None:
         """Does not wait for Postgres."""
         self._pool.open()
         self.accepting.open()
-        self._settlements.open()
+        self.settlements.open()
 
     def close(self) -> None:
         """What was handed in is still done."""
         self.accepting.close()
-        self._settlements.close()
+        self.settlements.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._pool.close(timeout=2)
 
@@ -120,7 +115,7 @@ class Queue:
     ) -> bool:
         """False when the ticket is no longer this worker's in this attempt."""
         settlement = Settlement(job_id, status, worker_id, attempt, error=error)
-        return await self._settlements.make(settlement) is not None
+        return await self.settlements.make(settlement) is not None
 
     async def retry_or_fail_job(
         self, job_id: str, worker_id: str, attempt: int, error: str, retry_delay_seconds: float = 30
@@ -128,7 +123,7 @@ class Queue:
         """`queued` or `failed`; None when the ticket is no longer this worker's in this attempt."""
         delay = max(0.0, retry_delay_seconds)
         settlement = Settlement(job_id, None, worker_id, attempt, error=error, delay=delay)
-        return await self._settlements.make(settlement)
+        return await self.settlements.make(settlement)
 
     async def sweep_exhausted_jobs(self, lock_grace_seconds: int = 60, limit: int = 20) -> list[dict[str, Any]]:
         """Tickets whose lease and attempts have run out."""
@@ -142,7 +137,7 @@ class Queue:
         if status not in (*ENDED, "paused"):
             return False
         settlement = Settlement(job_id, status, worker_id, error=error)
-        return await self._settlements.make(settlement) is not None
+        return await self.settlements.make(settlement) is not None
 
     # What people and their clients ask for
 
@@ -257,15 +252,9 @@ class Queue:
     # The instruments'
 
     def states(self) -> States:
-        """One query, at most every two seconds."""
-        with self._states_lock:
-            read_at, states = self._states
-            if states is None or time.monotonic() - read_at > _STATES_SECONDS:
-                rows = self._fetch(_SQL["states"])
-                oldest = max((float(age or 0) for _, _, age in rows), default=0.0)
-                states = States({status: number for status, number, _ in rows if number}, max(0.0, oldest))
-                self._states = (time.monotonic(), states)
-            return states
+        rows = self._fetch(_SQL["states"])
+        oldest = max((float(age or 0) for _, _, age in rows), default=0.0)
+        return States({status: number for status, number, _ in rows if number}, max(0.0, oldest))
 
     # How
 

@@ -43,9 +43,9 @@ class Settlements:
     """For any number of threads and event loops."""
 
     def __init__(self, database_url: str) -> None:
-        self._group: Group[Settlement, str | None] = Group("settle", lambda: connect(database_url, "settle"), settle)
-        self.open = self._group.open
-        self.close = self._group.close
+        self.group: Group[Settlement, str | None] = Group("settle", lambda: connect(database_url, "settle"), settle)
+        self.open = self.group.open
+        self.close = self.group.close
 
     async def make(self, settlement: Settlement) -> str | None:
         """The new status; None when the ticket is no longer what it was thought to be.
@@ -53,12 +53,18 @@ class Settlements:
         Goes on while Postgres is away: a run is not executed again because its end could not be written down. A
         settlement whose answer was lost is looked for.
         """
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(psycopg.OperationalError), wait=wait_exponential(multiplier=0.1, max=2)
-        ):
-            with attempt:
-                return await self._group.do(replace(settlement, again=attempt.retry_state.attempt_number > 1))
-        raise AssertionError("tenacity ends with an answer or an error")
+        try:
+            return await self.group.do(settlement)
+        except psycopg.OperationalError:
+            return await _again(self._make, replace(settlement, again=True))
+
+    async def _make(self, settlement: Settlement) -> str | None:
+        return await self.group.do(settlement)
+
+
+_again = AsyncRetrying(
+    retry=retry_if_exception_type(psycopg.OperationalError), wait=wait_exponential(multiplier=0.1, max=2)
+)
 
 
 def settle(connection: Connection, settlements: Sequence[Settlement]) -> list[str | None]:
