@@ -14,17 +14,18 @@ from fastapi.concurrency import run_in_threadpool
 
 from runtime.context import context_of
 from runtime.loader import Failure, File
-from runtime.problems import Problem
+from runtime.problems import PROTECTED, Problem, documented
 from runtime.queue import UNAVAILABLE, trace_id_of
 from runtime.queue import context_of as context_of_ticket
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(prefix="/admin", tags=["admin"], responses=PROTECTED)
 
 RETRY_SECONDS = 5
 _AGAIN = ("failed", "cancelled")
+_ERRORS = documented({422: "A parameter cannot be taken; `field` says which.", 503: "The database is away."})
 
 
-@router.post("/reload")
+@router.post("/reload", responses=documented({503: "Another reload is under way."}))
 async def reload(request: Request) -> dict[str, Any]:
     """Loads what changed, now; files with an error are tried again. Answers the ids added, changed and removed.
 
@@ -52,14 +53,28 @@ async def agents(request: Request) -> dict[str, Any]:
     return {"directory": str(registry.directory), "files": [_file(file, registry.directory) for file in registry.files]}
 
 
-@router.post("/deliveries/{source}/{delivery_id}/retry", status_code=202)
+@router.post(
+    "/deliveries/{source}/{delivery_id}/retry",
+    status_code=202,
+    responses={
+        **documented(
+            {
+                404: "No such delivery is remembered.",
+                409: "Its run goes on, waits, or is done.",
+                410: "Its ticket is no longer kept.",
+            }
+        ),
+        **_ERRORS,
+    },
+)
 async def retry(source: str, delivery_id: str, request: Request) -> dict[str, Any]:
     """Runs a delivery again whose run failed or was cancelled: the same run, one more attempt.
 
     404: no such delivery is remembered; 409: its run goes on, waits, or is done; 410: its ticket is no longer kept.
     """
+    can_be = "\0" not in source + delivery_id  # Postgres takes none
     try:
-        delivery = await context_of(request).deliveries.find(source, delivery_id) if "\0" not in delivery_id else None
+        delivery = await context_of(request).deliveries.find(source, delivery_id) if can_be else None
     except UNAVAILABLE as error:
         raise _away() from error
     if delivery is None:
@@ -68,7 +83,7 @@ async def retry(source: str, delivery_id: str, request: Request) -> dict[str, An
     return await _requeue(request, delivery.run_id, gone)
 
 
-@router.get("/dead-letters")
+@router.get("/dead-letters", responses=_ERRORS)
 async def dead_letters(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
@@ -86,7 +101,11 @@ async def dead_letters(
     return {"data": [_dead_letter(ticket) for ticket in tickets], "meta": meta}
 
 
-@router.post("/dead-letters/{run_id}/requeue", status_code=202)
+@router.post(
+    "/dead-letters/{run_id}/requeue",
+    status_code=202,
+    responses={**documented({404: "There is no ticket of this run.", 409: "The run has not failed."}), **_ERRORS},
+)
 async def requeue(run_id: str, request: Request) -> dict[str, Any]:
     """One more attempt of a run that failed or was cancelled. 404: there is no ticket; 409: it has not failed."""
     return await _requeue(request, run_id, Problem(404, f"there is no ticket of run {run_id!r}"))

@@ -11,10 +11,10 @@ from runtime import page, runs
 from runtime.connections import UNAVAILABLE
 from runtime.context import context_of
 from runtime.negotiation import preferred
-from runtime.problems import RETRY_SECONDS, Problem
+from runtime.problems import PROTECTED, RETRY_SECONDS, Problem, documented
 from runtime.view import view
 
-router = APIRouter(prefix="/api", tags=["observability"])
+router = APIRouter(prefix="/api", tags=["observability"], responses=PROTECTED)
 
 FORMATS = {
     "prometheus": "text/plain",
@@ -26,7 +26,15 @@ FORMATS = {
 _threads = CapacityLimiter(8)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {media_type: {} for media_type in FORMATS.values()}},
+        **documented({400: "There is no such format."}),
+    },
+    openapi_extra={"parameters": [{"in": "query", "name": "format", "schema": {"type": "string", "enum": [*FORMATS]}}]},
+)
 async def metrics(request: Request) -> Response:
     """Prometheus text; OpenMetrics with exemplars, JSON or a page to read by `?format=` or the Accept header.
 
@@ -59,7 +67,12 @@ async def telemetry(request: Request) -> dict[str, Any]:
     return context_of(request).telemetry.health()
 
 
-@router.get("/runs/{run_id}")
+@router.get(
+    "/runs/{run_id}",
+    responses=documented(
+        {404: "Nobody knows it.", 422: "This cannot be the id of a run.", 503: "The database is away."}
+    ),
+)
 async def run(run_id: str, request: Request) -> dict[str, Any]:
     """Where a run is: its ticket, delivery, trace, approval and links. See runtime.runs for what each field means.
 

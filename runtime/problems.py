@@ -60,6 +60,13 @@ def documented(problems: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     }
 
 
+# `responses` of the routes whose senders do not sign. They come from AgentOS, in its shape.
+PROTECTED: dict[int | str, dict[str, Any]] = {
+    401: {"description": "The key or token is missing or does not hold."},
+    403: {"description": "The token's scopes do not suffice."},
+}
+
+
 def handle(app: FastAPI) -> None:
     """On our paths every error is a problem, also an unknown path and a wrong method; AgentOS keeps its own shape."""
     app.add_exception_handler(Problem, answer)

@@ -14,12 +14,12 @@ from runtime.approvals import arguments
 from runtime.approvals.store import Decision, Stored
 from runtime.connections import UNAVAILABLE
 from runtime.context import Context, context_of
-from runtime.problems import Problem
+from runtime.problems import PROTECTED, Problem, documented
 from runtime.tickets import ENDED
 
 MAX_BYTES = 262_144
 RETRY_SECONDS = 2
-router = APIRouter(prefix="/approvals", tags=["Approvals"])
+router = APIRouter(prefix="/approvals", tags=["Approvals"], responses=PROTECTED)
 
 
 class Approve(BaseModel):
@@ -42,11 +42,23 @@ class Reject(BaseModel):
 B = TypeVar("B", Approve, Reject)
 
 
+_RESPONSES = documented(
+    {
+        400: "The body is not JSON.",
+        404: "There is no such approval.",
+        409: "It was decided otherwise, or the run has ended.",
+        413: f"The body is larger than {MAX_BYTES} bytes.",
+        422: "A field cannot be taken, or the tool does not take an argument; `field` says which.",
+        503: "The database is away.",
+    }
+)
+
+
 def _described(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
-@router.post("/{approval_id}/approve", openapi_extra=_described(Approve))
+@router.post("/{approval_id}/approve", responses=_RESPONSES, openapi_extra=_described(Approve))
 async def approve(approval_id: str, request: Request) -> JSONResponse:
     """The tool is executed, with `arguments` in place of the model's where some are given, and the run goes on.
 
@@ -57,7 +69,7 @@ async def approve(approval_id: str, request: Request) -> JSONResponse:
     return await _decide(approval_id, request, "approved", given.by, given.note, given.arguments)
 
 
-@router.post("/{approval_id}/reject", openapi_extra=_described(Reject))
+@router.post("/{approval_id}/reject", responses=_RESPONSES, openapi_extra=_described(Reject))
 async def reject(approval_id: str, request: Request) -> JSONResponse:
     """The tool is not executed, the model hears the reason, and the run goes on. Answers as approve does."""
     given = await _read(request, Reject)
