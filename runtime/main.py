@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     clients.install()
     # FastAPI's own telemetry is off: it makes a span for every request, the webhook's among them, which has ours.
     quiet = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
-    base = FastAPI(title="Agent runtime", telemetry=quiet)  # type: ignore[arg-type]
+    base = webhooks.Application(title="Agent runtime", telemetry=quiet)  # type: ignore[arg-type]
     problems.handle(base)
     base.include_router(webhook_docs.router)
     base.include_router(observability.router)
@@ -98,7 +98,6 @@ def create_app(settings: Settings) -> FastAPI:
     agent_os.tickets = queue_config(settings, queue)
     app = with_worker(agent_os.get_app(), agent_os, registry, queue, settings)
     auth.protect(app)
-    app.add_middleware(webhooks.Door)
     return app
 
 

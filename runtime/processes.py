@@ -46,7 +46,7 @@ def _prepare() -> None:
     # How long a thread may compute before another gets its turn. With Python's 5 ms and 8 runs that compute, the
     # server's thread waits 40 ms each time that it has waited for anything: p99 of /health 270 ms, with 0.5 ms 80 ms.
     sys.setswitchinterval(0.0005)
-    # What is there when work begins stays: to look through it for garbage would stop everything for a tenth of a second.
+    # What is there when work begins stays; to look through it for garbage would stop everything for a tenth of a second
     gc.collect()
     gc.freeze()
 

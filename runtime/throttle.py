@@ -7,36 +7,37 @@ Each process counts for itself, in windows that begin with a source's first deli
 """
 
 import math
+import re
 import time
-
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from runtime.problems import Problem
 
+_RATE = re.compile(r"([1-9][0-9]*) ?(?:/|per) ?(second|minute|hour|day)s?")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
 
 class Throttle:
-    """`rate` as in "1000/second" or "60 per minute". Make it when the server starts: the storage has a timer."""
+    """`rate` as in "1000/second" or "60 per minute". For one thread."""
 
     def __init__(self, rate: str) -> None:
-        self._rate = rate_of(rate)
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._most, self._seconds = rate_of(rate)
+        self._windows: dict[str, tuple[float, int]] = {}  # of each source: its end, and how many came
 
     def count(self, source: str) -> None:
         """One more delivery of a source that is known. Raises a 429 Problem when it is one too many."""
-        if not self._limiter.hit(self._rate, source):
-            left = self._limiter.get_window_stats(self._rate, source).reset_time - time.time()
-            text = f"{source} may send {self._rate.amount} deliveries in {self._rate.get_expiry()} s"
-            raise Problem(429, text, retry_after=max(1, math.ceil(left)))
+        now = time.monotonic()
+        end, number = self._windows.get(source, (0.0, 0))
+        if now >= end:
+            end, number = now + self._seconds, 0
+        if number >= self._most:
+            text = f"{source} may send {self._most} deliveries in {self._seconds} s"
+            raise Problem(429, text, retry_after=math.ceil(end - now))
+        self._windows[source] = end, number + 1
 
 
-def rate_of(text: str) -> RateLimitItem:
-    """Raises ValueError when it is no rate."""
-    try:
-        rate = parse(text)
-    except ValueError:
-        raise ValueError("write it as 1000/second or 60 per minute") from None
-    if rate.amount < 1:
-        raise ValueError("it must let something through")
-    return rate
+def rate_of(text: str) -> tuple[int, int]:
+    """So many in so many seconds. Raises ValueError when it is no rate."""
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("write it as 1000/second or 60 per minute")
+    return int(match[1]), _SECONDS[match[2]]

@@ -5,9 +5,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from telemetry import semconv
 
-_encode = json.JSONEncoder(allow_nan=False).encode
 CHANNEL = "tickets"  # NOTIFY when something can be claimed
 ENDED = ("completed", "failed", "cancelled")
 
@@ -70,6 +71,13 @@ def to_json(job: Mapping[str, Any], **more: str | None) -> str:
             **more,
         }
     )
+
+
+def _encode(value: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # an integer of more than 64 bits, and what is no JSON
+        return json.dumps(value, allow_nan=False)
 
 
 def storable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What /docs says of the webhooks. The routes are here to be read: webhooks.Door answers before they are reached."""
+"""What /docs says of the webhooks. The routes are to be read only: webhooks.Application answers before them."""
 
 from typing import Annotated, Any, Literal
 

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -37,7 +37,6 @@ class Exposition(Collector):
     def __init__(self, reader: InMemoryMetricReader | None) -> None:
         """Without a reader there is nothing to show."""
         self._reader = reader
-        self._exemplars: dict[tuple[Any, ...], SdkExemplar] = {}
         self._lock = threading.Lock()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -56,18 +55,7 @@ class Exposition(Collector):
         with self._lock:
             data = self._reader.get_metrics_data() if self._reader else None
             scopes = [scope for resource in (data.resource_metrics if data else ()) for scope in resource.scope_metrics]
-            found = [metric for scope in scopes for metric in scope.metrics]
-            for metric in found:
-                for point in metric.data.data_points:
-                    if isinstance(point, HistogramDataPoint):
-                        self._remember(metric.name, point)
-        return found
-
-    def exemplars(self, name: str, point: HistogramDataPoint) -> Mapping[int, SdkExemplar]:
-        """The newest traced value in each bucket, by the bucket's index."""
-        series = (name, frozenset((point.attributes or {}).items()))
-        found = ((n, self._exemplars.get((*series, n))) for n in range(len(point.bucket_counts)))
-        return {n: exemplar for n, exemplar in found if exemplar is not None}
+            return [metric for scope in scopes for metric in scope.metrics]
 
     def describe(self) -> Iterable[Family]:
         return []
@@ -75,13 +63,6 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Family]:
         for metric in self.read():
             yield self._family(metric)
-
-    def _remember(self, name: str, point: HistogramDataPoint) -> None:
-        """The SDK hands out an exemplar once: without this, of two scrapers one would see it."""
-        series = (name, frozenset((point.attributes or {}).items()))
-        for exemplar in point.exemplars:
-            if exemplar.trace_id and exemplar.span_id:
-                self._exemplars[(*series, bisect_left(point.explicit_bounds, exemplar.value))] = exemplar
 
     def _family(self, metric: Metric) -> Family:
         name = metric.name.replace(".", "_")
@@ -94,7 +75,7 @@ class Exposition(Collector):
             histogram = HistogramMetricFamily(name, help_text, labels=labels, unit=unit)
             for point in points:
                 if isinstance(point, HistogramDataPoint):
-                    histogram.add_metric(_values(point, keys), self._buckets(metric.name, point), point.sum)
+                    histogram.add_metric(_values(point, keys), _buckets(point), point.sum)
             return histogram
         counter = isinstance(metric.data, Sum) and metric.data.is_monotonic
         family = (CounterMetricFamily if counter else GaugeMetricFamily)(name, help_text, labels=labels, unit=unit)
@@ -103,13 +84,14 @@ class Exposition(Collector):
                 family.add_metric(_values(point, keys), point.value)
         return family
 
-    def _buckets(self, name: str, point: HistogramDataPoint) -> Any:  # prometheus-client's stubs lack exemplars
-        exemplars = {n: _exemplar(exemplar) for n, exemplar in self.exemplars(name, point).items()}
-        counts = accumulate(point.bucket_counts)
-        return [
-            ("+Inf" if bound == float("inf") else str(bound), count, exemplars.get(n))
-            for n, (bound, count) in enumerate(zip([*point.explicit_bounds, float("inf")], counts, strict=True))
-        ]
+
+def _buckets(point: HistogramDataPoint) -> Any:  # prometheus-client's stubs lack exemplars
+    exemplars = {bisect_left(point.explicit_bounds, e.value): _exemplar(e) for e in point.exemplars}
+    counts = accumulate(point.bucket_counts)
+    return [
+        ("+Inf" if bound == float("inf") else str(bound), count, exemplars.get(n))
+        for n, (bound, count) in enumerate(zip([*point.explicit_bounds, float("inf")], counts, strict=True))
+    ]
 
 
 def _values(point: NumberDataPoint | HistogramDataPoint, keys: list[str]) -> list[str]:

@@ -13,7 +13,6 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
@@ -21,6 +20,7 @@ from opentelemetry.trace import NoOpTracerProvider, Span
 from telemetry import logs, metrics, semconv
 from telemetry.buffer import Buffer, Limits
 from telemetry.exposition import Exposition
+from telemetry.histograms import Exported, Scraped
 from telemetry.postgres import PostgresSpans
 from telemetry.request import RequestSpans
 
@@ -132,12 +132,14 @@ class Telemetry:
         )
         signals = destinations.choose(settings)
 
-        scraped = InMemoryMetricReader()
-        readers: list[MetricReader] = [scraped]
+        scraped = Scraped()
+        readers: list[Scraped | Exported] = [scraped]
         if signals.metrics is not None:
-            readers.append(PeriodicExportingMetricReader(signals.metrics, export_interval_millis=_interval()))
-        meters = MeterProvider(readers, resource, shutdown_on_exit=False, views=metrics.views())
+            readers.append(Exported(signals.metrics, export_interval_millis=_interval()))
+        meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         self.instruments = metrics.Instruments(meters.get_meter(SCOPE))
+        for reader in readers:
+            reader.histograms = self.instruments.histograms
         self.exposition = Exposition(scraped)
         self._stops.append(lambda seconds: meters.shutdown(timeout_millis=seconds * 1000))
 

@@ -7,10 +7,11 @@ so the top run is stored as a root; the true parent, and all else that agno's co
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import psycopg
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind
@@ -53,9 +54,11 @@ class PostgresSpans:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """One transaction. Raises psycopg.Error when not committed (sending again changes nothing), or Rejected."""
-        now = datetime.now(UTC).isoformat()
+        now = datetime.now(UTC)
         traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
-        rows = _dumps([{**_span_row(span), "created_at": now} for span in spans])
+        resources = {id(span.resource): span.resource for span in spans}
+        resources_of = {key: dict(resource.attributes) for key, resource in resources.items()}
+        rows = _dumps([{**_span_row(span, resources_of[id(span.resource)]), "created_at": now} for span in spans])
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._url, connect_timeout=3, application_name="telemetry")
@@ -76,12 +79,12 @@ class PostgresSpans:
 
 def _trace_rows(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:
     """One row per trace, described by its latest top run if there is one; sorted, so that writers never deadlock."""
-    best: dict[str, ReadableSpan] = {}
+    best: dict[int, ReadableSpan] = {}
     for span in spans:
-        trace_id = format(_context(span).trace_id, "032x")
+        trace_id = _context(span).trace_id
         if trace_id not in best or _rank(span) > _rank(best[trace_id]):
             best[trace_id] = span
-    return [{"trace_id": trace_id, **_trace_row(best[trace_id])} for trace_id in sorted(best)]
+    return [{"trace_id": f"{trace_id:032x}", **_trace_row(best[trace_id])} for trace_id in sorted(best)]
 
 
 def _rank(span: ReadableSpan) -> tuple[bool, int]:
@@ -92,8 +95,8 @@ def _trace_row(span: ReadableSpan) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": span.name,
         "status": "ERROR" if span.status.status_code.name == "ERROR" else "OK",
-        "start_time": _iso(span.start_time),
-        "end_time": _iso(span.end_time),
+        "start_time": _time(span.start_time),
+        "end_time": _time(span.end_time),
         "duration_ms": _milliseconds(span),
     }
     if _is_top_run(span):
@@ -107,8 +110,11 @@ def _trace_row(span: ReadableSpan) -> dict[str, Any]:
     return row
 
 
-def _span_row(span: ReadableSpan) -> dict[str, Any]:
+def _span_row(span: ReadableSpan, resource: Mapping[str, Any]) -> dict[str, Any]:
     context = _context(span)
+    attributes = dict(span.attributes or {})
+    if any(isinstance(value, float | tuple) for value in attributes.values()):
+        attributes = _finite(attributes)
     parent = format(span.parent.span_id, "016x") if span.parent else None
     shown_parent = parent
     if _is_top_run(span):
@@ -116,29 +122,29 @@ def _span_row(span: ReadableSpan) -> dict[str, Any]:
     elif span.kind is SpanKind.SERVER:
         shown_parent = HIDDEN_PARENT
     return {
-        "span_id": format(context.span_id, "016x"),
-        "trace_id": format(context.trace_id, "032x"),
+        "span_id": f"{context.span_id:016x}",
+        "trace_id": f"{context.trace_id:032x}",
         "parent_span_id": shown_parent,
         "name": span.name,
         "span_kind": span.kind.name,
         "status_code": span.status.status_code.name,
         "status_message": span.status.description,
-        "start_time": _iso(span.start_time),
-        "end_time": _iso(span.end_time),
+        "start_time": _time(span.start_time),
+        "end_time": _time(span.end_time),
         "duration_ms": _milliseconds(span),
-        "attributes": {**(span.attributes or {}), "otel": _rest(span, parent)},
+        "attributes": {**attributes, "otel": _rest(span, parent, resource)},
     }
 
 
-def _rest(span: ReadableSpan, parent: str | None) -> dict[str, Any]:
+def _rest(span: ReadableSpan, parent: str | None, resource: Mapping[str, Any]) -> dict[str, Any]:
     """What agno's columns do not hold, so that the span can be sent again from here as it was."""
     scope = span.instrumentation_scope
     return {
         "parent_span_id": parent,
         "start_ns": span.start_time,
         "end_ns": span.end_time,
-        "trace_state": _context(span).trace_state.to_header(),
-        "resource": dict(span.resource.attributes),
+        "trace_state": _context(span).trace_state.to_header() if _context(span).trace_state else "",
+        "resource": resource,
         "scope": {"name": scope.name, "version": scope.version} if scope else {},
         "events": [{"name": e.name, "ns": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events],
         "links": [
@@ -168,16 +174,16 @@ def _milliseconds(span: ReadableSpan) -> int:
     return ((span.end_time or 0) - (span.start_time or 0)) // 1_000_000
 
 
-def _iso(nanoseconds: int | None) -> str:
-    return datetime.fromtimestamp((nanoseconds or 0) / 1e9, tz=UTC).isoformat()
+def _time(nanoseconds: int | None) -> datetime:
+    return datetime.fromtimestamp((nanoseconds or 0) / 1e9, UTC)
 
 
 def _dumps(value: Any) -> str:
     """JSON as Postgres takes it: without NUL characters, and with NaN and infinities as text."""
     try:
-        encoded = json.dumps(value, default=str, allow_nan=False)
-    except ValueError:
-        encoded = json.dumps(_finite(value), default=str)
+        encoded = orjson.dumps(value, default=str).decode()
+    except TypeError:  # half of a surrogate pair, an integer of more than 64 bits
+        encoded = json.dumps(value, default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v))
     return _NUL.sub(r"\1", encoded) if "\\u0000" in encoded else encoded
 
 

@@ -25,7 +25,7 @@ def instruments(exposition: Exposition, link: Callable[[str], str]) -> list[dict
             "kind": i.kind.replace("_", " "),
             "unit": i.unit,
             "help": i.help,
-            "values": _values(metrics[i.name], exposition, link) if i.name in metrics else [],
+            "values": _values(metrics[i.name], link) if i.name in metrics else [],
         }
         for i in INSTRUMENTS
     ]
@@ -48,21 +48,19 @@ def percentile(point: HistogramDataPoint, percent: float) -> float:
     return point.max
 
 
-def _values(metric: Metric, exposition: Exposition, link: Callable[[str], str]) -> list[dict[str, Any]]:
+def _values(metric: Metric, link: Callable[[str], str]) -> list[dict[str, Any]]:
     values: list[dict[str, Any]] = []
     points: Sequence[Any] = metric.data.data_points
     for point in sorted(points, key=lambda point: sorted((point.attributes or {}).items())):
         attributes = dict(point.attributes or {})
         if isinstance(point, HistogramDataPoint):
-            values.append({"attributes": attributes, **_histogram(metric.name, point, exposition, link)})
+            values.append({"attributes": attributes, **_histogram(point, link)})
         elif isinstance(point, NumberDataPoint):
             values.append({"attributes": attributes, "value": _short(point.value)})
     return values
 
 
-def _histogram(
-    name: str, point: HistogramDataPoint, exposition: Exposition, link: Callable[[str], str]
-) -> dict[str, Any]:
+def _histogram(point: HistogramDataPoint, link: Callable[[str], str]) -> dict[str, Any]:
     value: dict[str, Any] = {
         "count": point.count,
         "mean": _short(point.sum / point.count),
@@ -70,7 +68,7 @@ def _histogram(
         **{f"p{percent}": _short(percentile(point, percent)) for percent in PERCENTILES},
         "max": _short(point.max),
     }
-    newest = max(exposition.exemplars(name, point).values(), key=lambda e: e.time_unix_nano, default=None)
+    newest = max(point.exemplars, key=lambda e: e.time_unix_nano, default=None)
     if newest is not None:
         trace_id = format(newest.trace_id or 0, "032x")
         at = datetime.fromtimestamp(newest.time_unix_nano / 1e9, tz=UTC)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Tracer
 
 from telemetry import metrics, recorder
+from telemetry.histograms import Scraped
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Recorded:
     tracer: Tracer
     instruments: metrics.Instruments
     exporter: InMemorySpanExporter
-    reader: InMemoryMetricReader
+    reader: Scraped
 
     def spans(self, prefix: str = "") -> list[ReadableSpan]:
         return [span for span in self.exporter.get_finished_spans() if span.name.startswith(prefix)]
@@ -45,11 +45,12 @@ class Recorded:
 
 @pytest.fixture
 def recorded() -> Iterator[Recorded]:
-    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    exporter, reader = InMemorySpanExporter(), Scraped()
     tracers = TracerProvider(span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET), shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
-    meters = MeterProvider([reader], views=metrics.views(), shutdown_on_exit=False)
+    meters = MeterProvider([reader], shutdown_on_exit=False)
     found = Recorded(tracers.get_tracer("test"), metrics.Instruments(meters.get_meter("test")), exporter, reader)
+    reader.histograms = found.instruments.histograms
     recorder.install(found)
     yield found
     recorder.uninstall()

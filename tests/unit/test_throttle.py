@@ -31,5 +31,5 @@ def test_it_may_go_on_after_the_window() -> None:
 
 @pytest.mark.parametrize("rate", ["", "many", "0/second", "-1/second", "5", "1/fortnight"])
 def test_what_is_no_rate(rate: str) -> None:
-    with pytest.raises(ValueError, match=r"1000/second|something through"):
+    with pytest.raises(ValueError, match="1000/second"):
         rate_of(rate)
