@@ -7,6 +7,7 @@ cost). Needs pgqueuer: `uv sync --group bench`.
 
 import argparse
 import asyncio
+import gc
 import statistics
 import sys
 import time
@@ -68,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Iterator[Figure]:
     rounds = QUICK_ROUNDS if arguments.quick else ROUNDS
+    gc.collect()
+    gc.freeze()  # as the runtime's processes do, for all of them
     with temporary_home() as home:
         postgres.prepare(home)
         with running(home, "postgres"):
