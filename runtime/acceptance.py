@@ -15,8 +15,6 @@ _TICKETS = sql.load("tickets")
 _DELIVERIES = sql.load("deliveries")
 _COUNT_SECONDS = 0.25  # so old may the number of tickets be by which one is accepted; none is refused by an old number
 
-Known = dict[str, Any]
-
 
 class QueueFull(Exception):
     """As many tickets wait as may."""

@@ -1,6 +1,5 @@
 """Deliveries: each webhook received once, remembered so that the same one sent again gets the same answer."""
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -29,10 +28,6 @@ class Delivery:
     session_id: str
     trace_id: str | None
 
-    def is_same(self, body_hash: str, component_id: str) -> bool:
-        """Whether a delivery with the same id asks for the same thing."""
-        return (self.body_hash, self.component_id) == (body_hash, component_id)
-
 
 @dataclass(frozen=True)
 class Accepted:
@@ -40,10 +35,6 @@ class Accepted:
 
     new: bool
     delivery: Delivery
-
-
-def hash_of(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
 
 
 class Deliveries:
@@ -70,11 +61,6 @@ class Deliveries:
 
     async def find(self, source: str, delivery_id: str) -> Delivery | None:
         rows = await self._queue.rows(_SQL["find"], sources=[source], ids=[delivery_id])
-        return Delivery(*rows[0]) if rows else None
-
-    async def of_run(self, run_id: str) -> Delivery | None:
-        """The delivery that caused a run."""
-        rows = await self._queue.rows(_SQL["of_run"], run_id=run_id)
         return Delivery(*rows[0]) if rows else None
 
     def _prune_now_and_then(self) -> None:

@@ -81,9 +81,6 @@ class Registry:
     def errors(self) -> Mapping[Path, Failure]:
         return self._loaded.errors
 
-    def of_kind(self, kind: str) -> list[Any]:
-        return _of_kind(self._loaded, kind)
-
     def counts(self) -> Iterator[tuple[float, dict[str, str]]]:
         """For agno.agents.loaded."""
         components = self.components.values()

@@ -8,9 +8,6 @@ SELECT {columns} FROM deliveries AS d
 JOIN unnest(%(sources)s::text[], %(ids)s::text[]) AS g(source, delivery_id)
 ON d.source = g.source AND d.delivery_id = g.delivery_id
 
--- of_run --
-SELECT {columns} FROM deliveries AS d WHERE d.run_id = %(run_id)s
-
 -- prune --
 DELETE FROM deliveries WHERE (source, delivery_id) IN (
     SELECT source, delivery_id FROM deliveries
