@@ -7,11 +7,12 @@ from typing import Any
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Agent runtime</title><style>
-body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
+:root { color-scheme: light dark }
+body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem }
 table { border-collapse: collapse; margin: .3rem 0 1rem }
-th, td { border-bottom: 1px solid #ddd; padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top }
+th, td { border-bottom: 1px solid #8884; padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
-h2 { font-size: 1.1rem; margin: 1.5rem 0 0 } h3 { font-size: 1rem; margin: .8rem 0 0 } small { color: #666 }
+h2 { font-size: 1.1rem; margin: 1.5rem 0 0 } h3 { font-size: 1rem; margin: .8rem 0 0 } small { opacity: .7 }
 </style></head><body><h1>Agent runtime</h1>
 """
 HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -42,7 +43,7 @@ def _rest(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(content: Any) -> str:
-    if isinstance(content, Mapping):
+    if isinstance(content, Mapping) and content:
         rows = "".join(f"<tr><th>{escape(str(key))}</th>{_cell(item)}</tr>" for key, item in content.items())
         return f"<table>{rows}</table>"
     if isinstance(content, Sequence) and not isinstance(content, str) and content and isinstance(content[0], Mapping):
@@ -62,6 +63,8 @@ def _cell(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None or value == []:
+    if value is None or value == [] or value == {}:
         return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -36,6 +36,11 @@ def view(context: Context) -> dict[str, Any]:
         },
         "queue": _queue(context),
         "approvals_pending": _by(context, "agno.approvals.pending", "agent_id"),
+        "exporters": [{"destination": name, **health} for name, health in context.telemetry.health().items()],
+        "percentiles": "p50, p90 and p99 are estimated from the histograms' buckets, over the life of this process",
+        "instruments": snapshot.instruments(
+            context.telemetry.exposition, lambda trace_id: trace_link(context, trace_id)
+        ),
         "agents": [
             {"id": component.id, "kind": component.kind, "file": str(component.file)}
             for component in context.registry.components.values()
@@ -43,13 +48,8 @@ def view(context: Context) -> dict[str, Any]:
         "agent_files_with_errors": [
             {"file": str(file), "error": error.message} for file, error in context.registry.errors.items()
         ],
-        "exporters": [{"destination": name, **health} for name, health in context.telemetry.health().items()],
         "tables": _tables(context),
         "settings": context.settings.model_dump(mode="json", include=_SETTINGS),
-        "percentiles": "p50, p90 and p99 are estimated from the histograms' buckets, over the life of this process",
-        "instruments": snapshot.instruments(
-            context.telemetry.exposition, lambda trace_id: trace_link(context, trace_id)
-        ),
     }
 
 
