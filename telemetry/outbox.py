@@ -64,7 +64,6 @@ class _Process:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        self.pid = self._popen.pid
         self.gone = False
         self.counts: dict[str, dict[str, int]] = {}  # as it last reported
 
