@@ -148,9 +148,10 @@ class Outbox:
             ended = "could not be started"
             try:
                 self._process = _Process()
-                ended = self._serve(self._process)
-                if self._stop_at is not None and not (self._kept or self._spans):
+                code = self._serve(self._process)
+                if self._stop_at is not None and (code == 0 or not (self._kept or self._spans)):
                     return
+                ended = f"ended ({code})"
             except OSError as error:
                 ended = f"{ended}: {error}"
             if self._out_of_time():
@@ -165,8 +166,8 @@ class Outbox:
                 self._changed.wait_for(self._out_of_time, pause)
             pause = min(max(0.2, pause * 2), LAST_RETRY)
 
-    def _serve(self, process: _Process) -> str:
-        """Hands over until the process ends; says how it did."""
+    def _serve(self, process: _Process) -> int:
+        """Hands over until the process ends; answers its exit code."""
         reader = threading.Thread(target=self._read, args=(process,), name="telemetry-reports", daemon=True)
         reader.start()
         try:
@@ -179,7 +180,7 @@ class Outbox:
             code = process.wait()
             reader.join()
             process.connection.close()
-        return f"ended ({code})"
+        return code
 
     def _hand_over(self, process: _Process) -> None:
         """Until the process is gone, or told to stop."""
@@ -195,7 +196,7 @@ class Outbox:
                 )
                 stop_at, flushing, self._flushing = self._stop_at, self._flushing, False
             while spans := self._next():
-                for batch in self._packed(spans):
+                for batch in list(self._packed(spans)):
                     self._send(process, batch)
             if stop_at is not None:
                 process.send("stop", max(time.monotonic(), stop_at - MARGIN_SECONDS))

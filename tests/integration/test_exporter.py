@@ -154,6 +154,20 @@ def test_spans_arrive_as_if_they_were_sent_from_here(start: Start, collector: Co
     assert (sorted(map(str, collector.spans)), rows(tables)) == by_the_process
 
 
+def test_what_cannot_be_handed_over_is_counted_alone(start: Start, tables: str) -> None:
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    outbox = start()
+    spans = list(many(20))
+    spans.insert(7, ReadableSpan("bad", spans[0].context, None, RESOURCE, endless))
+    for span in spans:
+        outbox.put(span)
+    assert outbox.flush(20)
+    assert stored(tables) == 20
+    each = {"exported": 20, "dropped": 0, "failed": 1, "queued": 0}
+    assert counts(outbox) == {"collector": each, "postgres": each}
+
+
 def test_killed_under_load_it_loses_nothing(
     start: Start, collector: Collector, tables: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,7 +241,9 @@ def test_a_stuck_one_is_ended_in_time(start: Start) -> None:
     assert {name: it["dropped"] for name, it in counts(outbox).items()} == {"collector": 101, "postgres": 101}
 
 
-def test_the_end_sends_what_is_there_to_whom_it_can(start: Start, collector: Collector, tables: str) -> None:
+def test_the_end_sends_what_is_there_to_whom_it_can(
+    start: Start, collector: Collector, tables: str, caplog: pytest.LogCaptureFixture
+) -> None:
     outbox = start()
     exporter()
     for span in many(3000):
@@ -237,6 +253,7 @@ def test_the_end_sends_what_is_there_to_whom_it_can(start: Start, collector: Col
         began = time.monotonic()
         outbox.stop(4)
         assert time.monotonic() - began < 6
+    assert not caplog.records, "it ended as it was told to"
     assert len(collector.ids()) == 3000
     assert counts(outbox)["postgres"] == {"exported": 0, "dropped": 3000, "failed": 0, "queued": 0}
     assert counts(outbox)["collector"] == {"exported": 3000, "dropped": 0, "failed": 0, "queued": 0}
@@ -307,7 +324,7 @@ def test_a_signal_to_the_group_is_for_the_other_process(
 ) -> None:
     """Also when the exporter is only being started."""
     process = emitter(0)
-    (child,) = exporters(process)
+    (child,) = until(lambda: exporters(process), 10)
     os.killpg(process.pid, signal_number)
     assert process.wait(15) == 0
     assert stored(tables) == 500
@@ -318,7 +335,7 @@ def test_orphaned_it_sends_what_it_has_and_ends(emitter: Callable[..., psutil.Pr
     with psycopg.connect(tables) as connection:
         connection.execute("LOCK agno.agno_spans")
         process = emitter(2)
-        (child,) = exporters(process)
+        (child,) = until(lambda: exporters(process), 10)
         process.kill()
         time.sleep(1)
         assert child.is_running()
@@ -337,7 +354,7 @@ def test_orphaned_it_ends_even_if_it_cannot_send(emitter: Callable[..., psutil.P
     with psycopg.connect(tables) as connection:
         connection.execute("LOCK agno.agno_spans")
         process = emitter(2)
-        (child,) = exporters(process)
+        (child,) = until(lambda: exporters(process), 10)
         process.kill()
         child.wait(10)
 
@@ -346,7 +363,7 @@ def test_orphaned_it_ends_even_if_a_copy_of_its_parent_lives(
     emitter: Callable[..., psutil.Process], tables: str
 ) -> None:
     process = emitter(2, "fork")
-    (child,) = exporters(process)
+    (child,) = until(lambda: exporters(process), 10)
     process.kill()
     child.wait(12)
     assert stored(tables) == 500
