@@ -1,31 +1,21 @@
-"""What can be sent where: the collector over OTLP, or ClickHouse and Phoenix themselves when there is no collector."""
+"""Where spans can be sent: Postgres, the collector over OTLP, or ClickHouse and Phoenix when there is no collector."""
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import httpx
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExportResult
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricExportResult,
-    MetricsData,
-)
 from opentelemetry.sdk.trace import ReadableSpan
 
 from telemetry import otlp
 from telemetry.buffer import Rejected
-from telemetry.clickhouse.direct import DirectWriter
+from telemetry.postgres import PostgresSpans
+from telemetry.settings import Settings
 
-SendSpans = Callable[[Sequence[ReadableSpan]], None]
-SendLogs = Callable[[Sequence[ReadableLogRecord]], None]
+Send = Callable[[Sequence[ReadableSpan]], None]
 Close = Callable[[], None]
+Make = Callable[[], tuple[Send, Close]]
 
 # The OTLP specification's codes that a sender may retry; any other means that this batch will never be taken.
 _RETRYABLE = {
@@ -40,35 +30,42 @@ _RETRYABLE = {
 }
 
 
-@dataclass(frozen=True)
-class Signals:
-    """Each signal's way out; spans may have several."""
-
-    logs: tuple[SendLogs, Close]
-    metrics: MetricExporter | None
-    spans: dict[str, tuple[SendSpans, Close]] = field(default_factory=dict)
-
-
-def choose(settings: Any) -> Signals:
-    """The signals' ways out for telemetry.pipeline.Settings."""
+def spans(settings: Settings) -> dict[str, Make]:
+    """Each destination by its name; made when called, which connects nothing yet."""
+    ways: dict[str, Make] = {}
     if settings.mode == "collector":
-        spans = CollectorSpans(endpoint=settings.otlp_endpoint)
-        records = OTLPLogExporter(endpoint=settings.otlp_endpoint)
-        metrics_endpoint = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", settings.otlp_endpoint)
-        metrics = None if os.environ.get("OTEL_METRICS_EXPORTER") == "none" else OTLPMetricExporter(metrics_endpoint)
-        return Signals((_logs(records), records.shutdown), metrics, {"collector": (spans.send, spans.shutdown)})
-    if not settings.clickhouse_url:
-        raise ValueError("direct mode needs CLICKHOUSE_URL")
-    writer = DirectWriter(settings.clickhouse_url)
-    span_writer = DirectWriter(
-        settings.clickhouse_url
-    )  # a connection per thread: clickhouse-connect clients are not shared
-    log_writer = DirectWriter(settings.clickhouse_url)
-    ways: dict[str, tuple[SendSpans, Close]] = {"clickhouse": (span_writer.write_spans, span_writer.close)}
-    if settings.phoenix_url:
-        phoenix = PhoenixSpans(settings.phoenix_url, settings.phoenix_api_key)
-        ways["phoenix"] = (phoenix.send, phoenix.close)
-    return Signals((log_writer.write_logs, log_writer.close), _DirectMetrics(writer), ways)
+        ways["collector"] = lambda: _collector(settings.otlp_endpoint)
+    else:
+        ways["clickhouse"] = lambda: _clickhouse(settings.clickhouse_url or "")
+        if settings.phoenix_url:
+            phoenix_url = settings.phoenix_url
+            ways["phoenix"] = lambda: _phoenix(phoenix_url, settings.phoenix_api_key)
+    if settings.database_url:
+        database_url = settings.database_url
+        ways["postgres"] = lambda: _postgres(database_url)
+    return ways
+
+
+def _collector(endpoint: str) -> tuple[Send, Close]:
+    collector = CollectorSpans(endpoint=endpoint)
+    return collector.send, collector.shutdown
+
+
+def _clickhouse(url: str) -> tuple[Send, Close]:
+    from telemetry.clickhouse.direct import DirectWriter  # memory that the collector's mode has no need of
+
+    writer = DirectWriter(url)
+    return writer.write_spans, writer.close
+
+
+def _phoenix(url: str, api_key: str | None) -> tuple[Send, Close]:
+    phoenix = PhoenixSpans(url, api_key)
+    return phoenix.send, phoenix.close
+
+
+def _postgres(url: str) -> tuple[Send, Close]:
+    postgres = PostgresSpans(url)
+    return postgres.send, postgres.close
 
 
 class CollectorSpans(OTLPSpanExporter):
@@ -104,30 +101,6 @@ class PhoenixSpans:
 
     def close(self) -> None:
         self._session.close()
-
-
-class _DirectMetrics(MetricExporter):
-    def __init__(self, writer: DirectWriter) -> None:
-        super().__init__()
-        self._writer = writer
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        self._writer.write_metrics(metrics_data)
-        return MetricExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        self._writer.close()
-
-
-def _logs(exporter: OTLPLogExporter) -> SendLogs:
-    def send(records: Sequence[ReadableLogRecord]) -> None:
-        if exporter.export(records) is not LogRecordExportResult.SUCCESS:
-            raise ConnectionError("the collector did not take the logs")
-
-    return send
 
 
 def _code(error: Any) -> grpc.StatusCode:

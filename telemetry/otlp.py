@@ -12,8 +12,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as StatusMessage
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from telemetry.pace import paced
-
 _SHORT = 16  # characters of a text that is likely to come again: an agent's id, a kind, a model
 _KINDS = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _HAS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -30,7 +28,7 @@ def encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
         own = encode_spans(group[:1])  # the SDK knows resources and scopes
         scope = own.resource_spans[0].scope_spans[0]
         del scope.spans[:]
-        scope.spans.extend(_span(span) or _by_sdk(span) for span in paced(group))
+        scope.spans.extend(_span(span) or _by_sdk(span) for span in group)
         if request.resource_spans:
             request.MergeFrom(own)
         else:

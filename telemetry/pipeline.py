@@ -5,8 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -21,48 +20,24 @@ from telemetry import logs, metrics, semconv
 from telemetry.buffer import Buffer, Limits
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
-from telemetry.postgres import PostgresSpans
 from telemetry.request import RequestSpans
+from telemetry.settings import Settings as Settings
+
+if TYPE_CHECKING:
+    from telemetry.outbox import Outbox
 
 SCOPE = "agent-telemetry-stack"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """mode: "collector" (OTLP to `otlp_endpoint`), "direct" (to ClickHouse and Phoenix themselves) or "off"."""
-
-    service_name: str
-    environment: str
-    mode: Literal["collector", "direct", "off"]
-    otlp_endpoint: str = "http://127.0.0.1:4317"
-    database_url: str | None = None
-    clickhouse_url: str | None = None
-    phoenix_url: str | None = None
-    phoenix_api_key: str | None = None
-
-
-@dataclass(frozen=True)
-class Destination:
-    """One place that spans go to: a buffer of its own, so that none waits for another."""
-
-    buffer: Buffer[ReadableSpan]
-    counts: dict[str, int]
-
-    def health(self) -> dict[str, Any]:
-        error = _without_secrets(self.buffer.last_error)
-        return {"queued": self.buffer.waiting(), **self.counts, "last_error": error}
-
-
-class _Fanout(SpanProcessor):
-    def __init__(self, destinations: Sequence[Destination]) -> None:
-        self._buffers = [d.buffer for d in destinations]
+class _Ended(SpanProcessor):
+    def __init__(self, put: Callable[[ReadableSpan], None]) -> None:
+        self._put = put
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None: ...
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:
-            for buffer in self._buffers:
-                buffer.put(span)
+            self._put(span)
 
 
 class _BufferedLogs(LogRecordProcessor):
@@ -90,7 +65,7 @@ class Telemetry:
         self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
         self.requests = RequestSpans()
         self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
-        self._destinations: list[Destination] = []
+        self._outbox: Outbox | None = None
         self.exposition = Exposition(None)
         self._stops: list[Callable[[float], None]] = []
         if settings.mode != "off":
@@ -98,19 +73,17 @@ class Telemetry:
 
     def health(self) -> dict[str, Any]:
         """Per destination: spans queued, exported, dropped, failed since the start, and the last error (None: well)."""
+        outbox = self._outbox
+        if outbox is None:
+            return {}
         return {
-            d.buffer.name: {
-                "queued": d.buffer.waiting(),
-                **d.counts,
-                "last_error": _without_secrets(d.buffer.last_error),
-            }
-            for d in self._destinations
+            name: {"queued": outbox.queued(name), **known.counts, "last_error": _without_secrets(known.last_error)}
+            for name, known in outbox.destinations.items()
         }
 
     def flush(self, timeout: float) -> bool:
         """Sends all spans that have ended. False when `timeout` (seconds) passed first."""
-        deadline = time.monotonic() + timeout
-        return all([d.buffer.flush(max(0.0, deadline - time.monotonic())) for d in self._destinations])
+        return self._outbox is None or self._outbox.flush(timeout)
 
     def shutdown(self, timeout: float) -> None:
         """Flushes and stops everything within about `timeout` seconds; what is left then is dropped and counted."""
@@ -120,7 +93,8 @@ class Telemetry:
             self._stops.pop()(max(0.1, deadline - time.monotonic()))
 
     def _start(self, settings: Settings) -> None:
-        from telemetry import destinations  # the exporters' imports are slow, and `off` needs none of them
+        from telemetry import destinations, signals  # their imports are slow, and `off` needs none of them
+        from telemetry.outbox import Outbox
 
         resource = Resource.create(
             {
@@ -130,12 +104,12 @@ class Telemetry:
                 semconv.PROJECT_NAME: settings.service_name,
             }
         )
-        signals = destinations.choose(settings)
+        ways = signals.choose(settings)
 
         scraped = Scraped()
         readers: list[Scraped | Exported] = [scraped]
-        if signals.metrics is not None:
-            readers.append(Exported(signals.metrics, export_interval_millis=_interval()))
+        if ways.metrics is not None:
+            readers.append(Exported(ways.metrics, export_interval_millis=_interval()))
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         self.instruments = metrics.Instruments(meters.get_meter(SCOPE))
         for reader in readers:
@@ -143,44 +117,23 @@ class Telemetry:
         self.exposition = Exposition(scraped)
         self._stops.append(lambda seconds: meters.shutdown(timeout_millis=seconds * 1000))
 
-        spans = dict(signals.spans)
-        if settings.database_url:
-            postgres = PostgresSpans(settings.database_url)
-            spans["postgres"] = (postgres.send, postgres.close)
-        self._destinations = [self._destination(name, send, close) for name, (send, close) in spans.items()]
+        self._start_logs(resource, *ways.logs)
+        names = list(destinations.spans(settings))
+        outbox = self._outbox = Outbox(settings, resource, _limits("OTEL_BSP"), names, self.instruments.spans_handled)
+        self._stops.append(outbox.stop)
         self.instruments.observe(
-            "agno.telemetry.queue.size",
-            lambda: [(d.buffer.waiting(), {"destination": d.buffer.name}) for d in self._destinations],
+            "agno.telemetry.queue.size", lambda: [(outbox.queued(name), {"destination": name}) for name in names]
         )
         tracers = TracerProvider(
             resource=resource,
             shutdown_on_exit=False,
             span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
         )
-        fanout = _Fanout(self._destinations)
-        tracers.add_span_processor(fanout)
+        ended = _Ended(outbox.put)
+        tracers.add_span_processor(ended)
         trace.set_tracer_provider(tracers)  # so that the spans of users' libraries nest below ours
         self.tracer = tracers.get_tracer(SCOPE)
-        self.requests = RequestSpans(tracers, SCOPE, fanout.on_end)
-        self._start_logs(resource, *signals.logs)
-
-    def _destination(
-        self, name: str, send: Callable[[Sequence[ReadableSpan]], None], close: Callable[[], None]
-    ) -> Destination:
-        counts = {"exported": 0, "dropped": 0, "failed": 0}
-
-        def count(outcome: str, spans: int) -> None:
-            counts[outcome] += spans
-            self.instruments.spans_handled(name, outcome, spans)
-
-        buffer = Buffer(name, send, _limits("OTEL_BSP"), count)
-
-        def stop(seconds: float) -> None:
-            buffer.stop(seconds)
-            close()
-
-        self._stops.append(stop)
-        return Destination(buffer, counts)
+        self.requests = RequestSpans(tracers, SCOPE, ended.on_end)
 
     def _start_logs(
         self, resource: Resource, send: Callable[[Sequence[ReadableLogRecord]], None], close: Callable[[], None]

@@ -18,7 +18,6 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from telemetry import semconv
 from telemetry.buffer import Rejected
-from telemetry.pace import paced
 
 # A span above the top run (the webhook's) is kept, but below a parent that no page will find.
 HIDDEN_PARENT = "0" * 16
@@ -59,9 +58,7 @@ class PostgresSpans:
         traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
         resources = {id(span.resource): span.resource for span in spans}
         resources_of = {key: dict(resource.attributes) for key, resource in resources.items()}
-        rows = _dumps(
-            [{**_span_row(span, resources_of[id(span.resource)]), "created_at": now} for span in paced(spans)]
-        )
+        rows = _dumps([{**_span_row(span, resources_of[id(span.resource)]), "created_at": now} for span in spans])
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._url, connect_timeout=3, application_name="telemetry")

@@ -78,10 +78,9 @@ def test_a_dead_clickhouse_holds_back_neither_runs_nor_postgres(start: Start, po
         run(f"s{n}")
     assert time.monotonic() - began < 10
     deadline = time.monotonic() + 20
-    while stored(postgres) < 40 and time.monotonic() < deadline:
+    while (health := telemetry.health())["postgres"]["exported"] < 40 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert stored(postgres) == 40
-    health = telemetry.health()
     assert health["clickhouse"]["queued"] == 40
     assert health["clickhouse"]["last_error"]
     assert health["postgres"] == {"queued": 0, "exported": 40, "dropped": 0, "failed": 0, "last_error": None}

@@ -1,0 +1,369 @@
+"""The exporter's process, killed, stopped and orphaned: what it was given is sent or counted, and it never stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import psutil
+import psycopg
+import pytest
+from agno.db.postgres import PostgresDb
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import ReadableSpan
+
+from stack.process import PROJECT
+from telemetry import destinations, pipeline
+from telemetry.buffer import Limits
+from telemetry.outbox import Outbox
+from telemetry.settings import Settings
+from tests.integration.runtimes import until
+from tests.integration.test_direct import RESOURCE, make_spans
+
+Start = Callable[..., Outbox]
+
+
+class Collector:
+    """Keeps the spans that it is sent, as they were encoded."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, str, bytes, Span]] = []
+        handler = grpc.unary_unary_rpc_method_handler(self._take)
+        generic = grpc.method_handlers_generic_handler(
+            "opentelemetry.proto.collector.trace.v1.TraceService", {"Export": handler}
+        )
+        self.server = grpc.server(ThreadPoolExecutor(2), handlers=[generic])
+        self.url = f"http://127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def ids(self) -> set[bytes]:
+        return {span.span_id for *_, span in self.spans}
+
+    def _take(self, request: bytes, context: Any) -> bytes:
+        for of_resource in ExportTraceServiceRequest.FromString(request).resource_spans:
+            for of_scope in of_resource.scope_spans:
+                described = str(of_resource.resource), str(of_scope.scope), of_scope.schema_url.encode()
+                self.spans += [(*described, span) for span in of_scope.spans]
+        return b""
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    it = Collector()
+    yield it
+    it.server.stop(None)
+
+
+@pytest.fixture
+def tables(postgres: str) -> str:
+    """The URL of a database that has agno's trace tables."""
+    db = PostgresDb(db_url=postgres.replace("postgresql://", "postgresql+psycopg://"), db_schema="agno")
+    for table in ("traces", "spans"):
+        db._get_table(table_type=table, create_table_if_not_found=True)
+    db.db_engine.dispose()
+    return postgres
+
+
+@pytest.fixture
+def start(collector: Collector, tables: str) -> Iterator[Start]:
+    started: list[Outbox] = []
+
+    def begin(**limits: Any) -> Outbox:
+        settings = Settings("runtime", "test", "collector", collector.url, tables)
+        names = list(destinations.spans(settings))
+        started.append(Outbox(settings, RESOURCE, Limits(**limits), names, lambda name, outcome, spans: None))
+        return started[-1]
+
+    yield begin
+    for outbox in started:
+        outbox.stop(1)
+    assert not exporters(psutil.Process())
+
+
+def exporters(process: psutil.Process) -> list[psutil.Process]:
+    return [child for child in process.children() if "telemetry.exporter" in child.cmdline()]
+
+
+def exporter() -> psutil.Process:
+    (found,) = until(lambda: exporters(psutil.Process()), 10)
+    return found
+
+
+def many(amount: int) -> Iterator[ReadableSpan]:
+    """Spans of two attributes, all different."""
+    (like,) = [span for span in make_spans() if span.name == "child SERVER"]
+    for number in range(1, amount + 1):
+        context = type(like.context)(7, number, False, like.context.trace_flags)
+        yield ReadableSpan(
+            "many",
+            context,
+            None,
+            RESOURCE,
+            {"n": number, "text": "x" * 50},
+            start_time=like.start_time,
+            end_time=like.end_time,
+            instrumentation_scope=like.instrumentation_scope,
+        )
+
+
+def rows(url: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        query = "SELECT to_jsonb(s) - 'created_at' FROM agno.agno_spans s ORDER BY span_id"
+        return connection.execute(query).fetchall()
+
+
+def stored(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT count(*) FROM agno.agno_spans").fetchone()
+    return row[0] if row else 0
+
+
+def counts(outbox: Outbox) -> dict[str, dict[str, int]]:
+    return {name: {**it.counts, "queued": outbox.queued(name)} for name, it in outbox.destinations.items()}
+
+
+def all_exported(spans: int) -> dict[str, dict[str, int]]:
+    each = {"exported": spans, "dropped": 0, "failed": 0, "queued": 0}
+    return {"collector": each, "postgres": each}
+
+
+def test_spans_arrive_as_if_they_were_sent_from_here(start: Start, collector: Collector, tables: str) -> None:
+    """Every kind of attribute, events, links, a parent elsewhere, a trace state, times, statuses and scopes."""
+    spans = make_spans()
+    outbox = start()
+    for span in spans:
+        outbox.put(span)
+    assert outbox.flush(20)
+    assert counts(outbox) == all_exported(len(spans))
+    by_the_process = sorted(map(str, collector.spans)), rows(tables)
+
+    collector.spans.clear()
+    with psycopg.connect(tables) as connection:
+        connection.execute("TRUNCATE agno.agno_spans, agno.agno_traces")
+    for make in destinations.spans(Settings("runtime", "test", "collector", collector.url, tables)).values():
+        send, close = make()
+        send(spans)
+        close()
+    assert (sorted(map(str, collector.spans)), rows(tables)) == by_the_process
+
+
+def test_what_cannot_be_handed_over_is_counted_alone(start: Start, tables: str) -> None:
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    outbox = start()
+    spans = list(many(20))
+    spans.insert(7, ReadableSpan("bad", spans[0].context, None, RESOURCE, endless))
+    for span in spans:
+        outbox.put(span)
+    assert outbox.flush(20)
+    assert stored(tables) == 20
+    each = {"exported": 20, "dropped": 0, "failed": 1, "queued": 0}
+    assert counts(outbox) == {"collector": each, "postgres": each}
+
+
+def test_killed_under_load_it_loses_nothing(
+    start: Start, collector: Collector, tables: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = start(delay=0.05)
+    for number, span in enumerate(many(6000)):
+        outbox.put(span)
+        if number % 2000 == 1000:
+            until(lambda: outbox.destinations["postgres"].counts["exported"], 20)
+            exporter().send_signal(signal.SIGKILL)
+        if number % 100 == 0:
+            time.sleep(0.01)
+    assert outbox.flush(40)
+    assert stored(tables) == 6000
+    assert len(collector.ids()) == 6000
+    assert counts(outbox) == all_exported(6000)
+    said = [record.message for record in caplog.records if "the exporter process ended (-9)" in record.message]
+    assert len(said) in (1, 2, 3)
+    assert all(it.last_error is None for it in outbox.destinations.values())
+
+
+def test_killed_while_a_destination_is_away_it_loses_nothing(start: Start, collector: Collector, tables: str) -> None:
+    outbox = start(delay=0.05)
+    with psycopg.connect(tables) as connection:
+        connection.execute("LOCK agno.agno_spans")
+        for span in many(1000):
+            outbox.put(span)
+        until(lambda: outbox.destinations["collector"].counts["exported"] == 1000, 20)
+        assert outbox.queued("postgres") == 1000
+        exporter().send_signal(signal.SIGKILL)
+        until(lambda: outbox.destinations["postgres"].last_error, 10)
+    assert outbox.flush(20)
+    assert stored(tables) == 1000
+    assert len(collector.spans) == 1000, "who had them all does not get them again"
+    assert counts(outbox) == all_exported(1000)
+
+
+def test_while_it_is_stuck_nothing_waits_and_what_is_too_much_is_counted(start: Start) -> None:
+    outbox = start(queue=2000, delay=0.05)
+    spans = list(many(10_000))
+    outbox.put(spans[0])
+    assert outbox.flush(20)
+    exporter().suspend()
+    began = time.monotonic()
+    for span in spans[1:]:
+        outbox.put(span)
+    assert time.monotonic() - began < 2
+    for found in counts(outbox).values():
+        assert found["queued"] <= 2010
+        assert found["queued"] + found["dropped"] + found["exported"] == 10_000
+    began = time.monotonic()
+    assert not outbox.flush(0.3)
+    assert time.monotonic() - began < 1
+    exporter().resume()
+    assert outbox.flush(20)
+    for found in counts(outbox).values():
+        assert found["exported"] + found["dropped"] == 10_000
+        assert found["exported"] >= 2000
+
+
+def test_a_stuck_one_is_ended_in_time(start: Start) -> None:
+    outbox = start()
+    stuck = exporter()
+    stuck.suspend()
+    for span in many(100):
+        outbox.put(span)
+    began = time.monotonic()
+    outbox.stop(1)
+    assert time.monotonic() - began < 3
+    assert not stuck.is_running()
+    outbox.put(next(many(1)))
+    assert {name: it["dropped"] for name, it in counts(outbox).items()} == {"collector": 101, "postgres": 101}
+
+
+def test_the_end_sends_what_is_there_to_whom_it_can(
+    start: Start, collector: Collector, tables: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = start()
+    exporter()
+    for span in many(3000):
+        outbox.put(span)
+    with psycopg.connect(tables) as connection:
+        connection.execute("LOCK agno.agno_spans")
+        began = time.monotonic()
+        outbox.stop(4)
+        assert time.monotonic() - began < 6
+    assert not caplog.records, "it ended as it was told to"
+    assert len(collector.ids()) == 3000
+    assert counts(outbox)["postgres"] == {"exported": 0, "dropped": 3000, "failed": 0, "queued": 0}
+    assert counts(outbox)["collector"] == {"exported": 3000, "dropped": 0, "failed": 0, "queued": 0}
+
+
+def test_off_starts_nothing_and_neither_does_an_import() -> None:
+    before = psutil.Process().children()
+    telemetry = pipeline.start(Settings("runtime", "test", "off"))
+    telemetry.shutdown(1)
+    assert psutil.Process().children() == before
+    look = (
+        "import sys, threading, psutil, telemetry.outbox, telemetry.exporter\n"
+        "assert threading.active_count() == 1 and not psutil.Process().children()\n"
+        "assert not {'runtime', 'agno', 'fastapi', 'telemetry.pipeline'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", look], cwd=PROJECT, check=True)
+
+
+EMITTER = """
+import os, signal, sys, time
+from telemetry import pipeline
+from telemetry.pipeline import Settings
+
+telemetry = pipeline.start(Settings("runtime", "test", "collector", sys.argv[1], sys.argv[2]))
+
+def end(*_):
+    telemetry.shutdown(10)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGINT, end)
+if "fork" in sys.argv and os.fork() == 0:
+    time.sleep(20)  # holds what its parent had open
+    os._exit(0)
+for _ in range(500):
+    telemetry.tracer.start_span("many").end()
+time.sleep(float(sys.argv[3]))
+print("handed over", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def emitter(collector: Collector, tables: str) -> Iterator[Callable[..., psutil.Process]]:
+    """A process with telemetry that has made 500 spans, and that leads a group of its own."""
+    groups = []
+
+    def begin(seconds: float, *more: str) -> psutil.Process:
+        command = [sys.executable, "-c", EMITTER, collector.url, tables, str(seconds), *more]
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, start_new_session=True)
+        groups.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"handed over\n"
+        return psutil.Process(process.pid)
+
+    yield begin
+    for process in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_group_is_for_the_other_process(
+    emitter: Callable[..., psutil.Process], tables: str, signal_number: int
+) -> None:
+    """Also when the exporter is only being started."""
+    process = emitter(0)
+    (child,) = until(lambda: exporters(process), 10)
+    os.killpg(process.pid, signal_number)
+    assert process.wait(15) == 0
+    assert stored(tables) == 500
+    assert not child.is_running()
+
+
+def test_orphaned_it_sends_what_it_has_and_ends(emitter: Callable[..., psutil.Process], tables: str) -> None:
+    with psycopg.connect(tables) as connection:
+        connection.execute("LOCK agno.agno_spans")
+        process = emitter(2)
+        (child,) = until(lambda: exporters(process), 10)
+        process.kill()
+        time.sleep(1)
+        assert child.is_running()
+        assert stored_is_locked(tables)
+    child.wait(10)
+    assert stored(tables) == 500
+
+
+def stored_is_locked(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return bool(row and row[0])
+
+
+def test_orphaned_it_ends_even_if_it_cannot_send(emitter: Callable[..., psutil.Process], tables: str) -> None:
+    with psycopg.connect(tables) as connection:
+        connection.execute("LOCK agno.agno_spans")
+        process = emitter(2)
+        (child,) = until(lambda: exporters(process), 10)
+        process.kill()
+        child.wait(10)
+
+
+def test_orphaned_it_ends_even_if_a_copy_of_its_parent_lives(
+    emitter: Callable[..., psutil.Process], tables: str
+) -> None:
+    process = emitter(2, "fork")
+    (child,) = until(lambda: exporters(process), 10)
+    process.kill()
+    child.wait(12)
+    assert stored(tables) == 500
