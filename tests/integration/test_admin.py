@@ -151,7 +151,7 @@ def test_dead_letters_are_listed_and_requeued(admin: Admin) -> None:
     assert admin.runtime.get(letter["links"]["run"]).json()["status"] == "ERROR"
     answer = admin.post(f"/admin/dead-letters/{runs[0]}/requeue")
     assert answer.status_code == 202 and answer.json()["attempt"] == 2
-    until(lambda: admin.get("/admin/dead-letters")["data"][0]["run_id"] == runs[0], 10)  # failed again: the latest
+    until(lambda: admin.get("/admin/dead-letters")["data"][0]["run_id"] == runs[0], 30)  # failed again: the latest
     assert admin.runtime.ticket(runs[0])["attempt"] == 2
     for path in ("none", "%00", "x" * 3000):
         assert admin.post(f"/admin/dead-letters/{path}/requeue").status_code == 404

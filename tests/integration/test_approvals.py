@@ -92,16 +92,16 @@ def test_a_run_waits_is_approved_and_goes_on(desk: Desk) -> None:
     assert len(ids) == 1, "refused twice, sent again under the same id"
     assert (notice["run_id"], notice["agent_id"], notice["tool"], notice["arguments"]) == (run_id, "desk", "pay", asked)
     assert notice["links"]["approve"] == f"https://agents.example/approvals/{approval['id']}/approve"
-    until(lambda: desk.runtime.metric("agno_approvals_pending", agent_id="desk") == 1, 5)
+    until(lambda: desk.runtime.metric("agno_approvals_pending", agent_id="desk") == 1, 30)
 
     answer = desk.post(approval["id"], "approve", {"by": "ann", "note": "fine"})
     assert answer.status_code == 200 and answer.json()["status"] == "approved"
     assert desk.runtime.ended(run_id)["status"] == "completed"
     assert desk.executed() == ["paid 100 A-1"]
-    [told] = until(lambda: desk.receiver.of(approval["id"], "approval.resolved"), 10)
+    [told] = until(lambda: desk.receiver.of(approval["id"], "approval.resolved"), 30)
     assert (told["status"], told["by"], told["reason"]) == ("approved", "ann", "fine")
     assert desk.runtime.metric("agno_approval_wait_seconds_count", agent_id="desk", decision="approved") == 1
-    until(lambda: desk.runtime.metric("agno_approvals_pending", agent_id="desk") == 0, 5)
+    until(lambda: desk.runtime.metric("agno_approvals_pending", agent_id="desk") == 0, 30)
 
     assert desk.post(approval["id"], "approve", {"by": "bob"}).json() == answer.json()
     conflict = desk.post(approval["id"], "reject")
@@ -201,7 +201,7 @@ def test_each_tool_of_one_turn_is_decided_on_its_own(desk: Desk) -> None:
 def test_a_member_and_a_step_wait_as_an_agent_does(desk: Desk, component: str, prompt: str) -> None:
     run_id, [approval] = desk.ask(prompt, component)
     assert approval["agent_id"] == "desk" and approval["run_id"] != run_id
-    [notice] = until(lambda: desk.receiver.of(approval["id"], "approval.requested"), 10)
+    [notice] = until(lambda: desk.receiver.of(approval["id"], "approval.requested"), 30)
     assert notice["run_id"] == run_id
     assert desk.post(approval["id"], "approve", {"arguments": {"cents": 5}}).status_code == 200
     assert desk.runtime.ended(run_id)["status"] == "completed"
@@ -247,7 +247,7 @@ def test_the_demo_approves_what_it_caused(desk: Desk) -> None:
 def test_nothing_waits_for_the_approval_of_a_cancelled_run(desk: Desk) -> None:
     run_id, [approval] = desk.ask("[tool pay] 100 cents of A-1")
     httpx.post(f"{desk.runtime.url}/agents/desk/runs/{run_id}/cancel", trust_env=False, timeout=20).raise_for_status()
-    until(lambda: desk.runtime.ticket(run_id)["status"] == "cancelled", 10)
+    until(lambda: desk.runtime.ticket(run_id)["status"] == "cancelled", 30)
     refused = desk.post(approval["id"], "approve")
     assert refused.status_code == 409 and "cancelled" in refused.json()["detail"]
     assert desk.executed() == []
@@ -294,7 +294,7 @@ def expires_once(desk: Desk, other: Runtime) -> None:
     assert "nobody decided within 2 hours" in content(desk, run_id)
     assert desk.approvals(run_id)[0]["status"] == "expired"
     assert desk.post(approval["id"], "approve").status_code == 409
-    [told] = until(lambda: desk.receiver.of(approval["id"], "approval.resolved"), 10)
+    [told] = until(lambda: desk.receiver.of(approval["id"], "approval.resolved"), 30)
     assert told["status"] == "expired"
     time.sleep(1)
     counted = [r.metric("agno_approval_wait_seconds_count", decision="expired") for r in (desk.runtime, other)]

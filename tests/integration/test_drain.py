@@ -36,8 +36,8 @@ def test_a_server_that_ends(migrated: str, agents: Path, tmp_path: Path) -> None
         short = send(server, "short", "[tool nap] 2 please")
         long = send(server, "long", "[slow 300] x")
         hangs = send(server, "hangs", "[tool hang] x")
-        until(lambda: [status for status, _ in tickets(server).values()] == ["running"] * 3, 10)
-        until(lambda: marked(agents, "tool").total() == 2, 10)
+        until(lambda: [status for status, _ in tickets(server).values()] == ["running"] * 3, 30)
+        until(lambda: marked(agents, "tool").total() == 2, 30)
         waits = send(server, "waits", "x")
 
         assert server.process is not None
@@ -75,7 +75,7 @@ def test_a_worker_whose_thread_does_not_stop(migrated: str, agents: Path, tmp_pa
     with serving(migrated, tmp_path / "serve", agents, RUN_CONCURRENCY="0") as server:
         with working(migrated, tmp_path / "a", agents) as worker:
             stuck = send(server, "stuck", "[tool block] 12 please")
-            until(lambda: marked(agents, "tool").total() == 1, 10)
+            until(lambda: marked(agents, "tool").total() == 1, 30)
             began = time.monotonic()
             assert worker.stop(20) == 0
             assert time.monotonic() - began < 12

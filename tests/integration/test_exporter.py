@@ -92,7 +92,7 @@ def exporters(process: psutil.Process) -> list[psutil.Process]:
 
 
 def exporter() -> psutil.Process:
-    (found,) = until(lambda: exporters(psutil.Process()), 10)
+    (found,) = until(lambda: exporters(psutil.Process()), 30)
     return found
 
 
@@ -197,7 +197,7 @@ def test_killed_while_a_destination_is_away_it_loses_nothing(start: Start, colle
         until(lambda: outbox.destinations["collector"].counts["exported"] == 1000, 20)
         assert outbox.queued("postgres") == 1000
         exporter().send_signal(signal.SIGKILL)
-        until(lambda: outbox.destinations["postgres"].last_error, 10)
+        until(lambda: outbox.destinations["postgres"].last_error, 30)
     assert outbox.flush(20)
     assert stored(tables) == 1000
     assert len(collector.spans) == 1000, "who had them all does not get them again"
@@ -324,7 +324,7 @@ def test_a_signal_to_the_group_is_for_the_other_process(
 ) -> None:
     """Also when the exporter is only being started."""
     process = emitter(0)
-    (child,) = until(lambda: exporters(process), 10)
+    (child,) = until(lambda: exporters(process), 30)
     os.killpg(process.pid, signal_number)
     assert process.wait(15) == 0
     assert stored(tables) == 500
@@ -335,7 +335,7 @@ def test_orphaned_it_sends_what_it_has_and_ends(emitter: Callable[..., psutil.Pr
     with psycopg.connect(tables) as connection:
         connection.execute("LOCK agno.agno_spans")
         process = emitter(2)
-        (child,) = until(lambda: exporters(process), 10)
+        (child,) = until(lambda: exporters(process), 30)
         process.kill()
         time.sleep(1)
         assert child.is_running()
@@ -354,7 +354,7 @@ def test_orphaned_it_ends_even_if_it_cannot_send(emitter: Callable[..., psutil.P
     with psycopg.connect(tables) as connection:
         connection.execute("LOCK agno.agno_spans")
         process = emitter(2)
-        (child,) = until(lambda: exporters(process), 10)
+        (child,) = until(lambda: exporters(process), 30)
         process.kill()
         child.wait(10)
 
@@ -363,7 +363,7 @@ def test_orphaned_it_ends_even_if_a_copy_of_its_parent_lives(
     emitter: Callable[..., psutil.Process], tables: str
 ) -> None:
     process = emitter(2, "fork")
-    (child,) = until(lambda: exporters(process), 10)
+    (child,) = until(lambda: exporters(process), 30)
     process.kill()
     child.wait(12)
     assert stored(tables) == 500

@@ -108,7 +108,7 @@ def test_numbers_as_people_know_them(runtime: Runtime) -> None:
     assert echo["count"] == 1 and echo["min"] <= echo["p50"] <= echo["p90"] <= echo["p99"] <= echo["max"]
     trace_id = echo["newest"]["trace_id"]
     assert echo["newest"]["link"] == f"/traces/{trace_id}"
-    until(lambda: runtime.get(f"/traces/{trace_id}").is_success, 10)
+    until(lambda: runtime.get(f"/traces/{trace_id}").is_success, 30)
     assert found["process"]["uptime_seconds"] > 0 and found["process"]["version"]
     assert found["process"]["protected_by"] == "nothing"
     assert set(found["queue"]["depth"]) == {"queued", "running", "paused"}
@@ -186,7 +186,7 @@ def test_where_a_run_is(runtime: Runtime) -> None:
     body = {"input": "[slow 2] x", "session_id": "a b?c", "user_id": "u"}
     first = runtime.send("first", body).json()
     second = runtime.send("second", {**body, "input": "y"}).json()
-    until(lambda: runtime.ticket(first["run_id"])["status"] == "running", 10)
+    until(lambda: runtime.ticket(first["run_id"])["status"] == "running", 30)
 
     waiting = runtime.ticket(second["run_id"])
     assert (waiting["status"], waiting["attempt"], waiting["waits_for"]) == ("queued", 0, first["run_id"])
@@ -201,7 +201,7 @@ def test_where_a_run_is(runtime: Runtime) -> None:
     assert now["accepted_at"] <= now["started_at"]
 
     runtime.ended(second["run_id"])
-    until(lambda: runtime.ticket(first["run_id"])["duration_seconds"], 10)
+    until(lambda: runtime.ticket(first["run_id"])["duration_seconds"], 30)
     done = runtime.ticket(first["run_id"])
     assert done["status"] == "completed" and 2 <= done["duration_seconds"] < 10
     assert done["accepted_at"] < done["started_at"] < done["finished_at"]
@@ -221,7 +221,7 @@ def test_a_run_that_is_tried_again(runtime: Runtime) -> None:
 def test_a_run_without_a_ticket(runtime: Runtime) -> None:
     form = {"message": "hello", "stream": "false"}
     started = httpx.post(f"{runtime.url}/agents/echo/runs", data=form, trust_env=False, timeout=20).json()
-    until(lambda: runtime.ticket(started["run_id"])["trace_id"], 10)
+    until(lambda: runtime.ticket(started["run_id"])["trace_id"], 30)
     found = runtime.ticket(started["run_id"])
     assert (found["status"], found["kind"], found["agent_id"]) == ("completed", "agent", "echo")
     assert (found["attempt"], found["attempts_left"], found["delivery"]) == (None, None, None)
@@ -266,9 +266,9 @@ def test_while_postgres_is_away_or_frozen(tmp_path: Any) -> None:
                 for part in frozen:
                     if part.is_running():
                         part.resume()
-            until(lambda: "agno_queue_depth" in _gauges(runtime), 15)
+            until(lambda: "agno_queue_depth" in _gauges(runtime), 30)
             postgres.close()
-            until(lambda: "agno_queue_depth" not in _gauges(runtime), 15)
+            until(lambda: "agno_queue_depth" not in _gauges(runtime), 30)
             assert runtime.get("/api/runs/any").status_code == 503
 
 

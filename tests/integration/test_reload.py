@@ -124,7 +124,7 @@ def test_a_run_ends_with_the_code_it_began_with(runtime: Runtime, agents: Path, 
     with ThreadPoolExecutor(1) as sender:
         if way == "queue":
             sent = runtime.send(f"old-{way}", {"input": "[slow 3] [tool look] x"}, agent="looker").json()["run_id"]
-            until(lambda: runtime.ticket(sent)["status"] == "running", 10)
+            until(lambda: runtime.ticket(sent)["status"] == "running", 30)
         else:
             data = {"message": "[slow 3] [tool look] x", "stream": "false"}
             url = f"{runtime.url}/agents/looker/runs"

@@ -31,7 +31,7 @@ def log(tmp_path: Path) -> Path:
 def test_a_killed_runtime_finishes_its_run_in_a_second_attempt(migrated: str, log: Path) -> None:
     with running(migrated, log) as runtime:
         run_id = runtime.send("killed", {"input": "[slow 3] x"}).json()["run_id"]
-        until(lambda: runtime.ticket(run_id)["status"] == "running", 10)
+        until(lambda: runtime.ticket(run_id)["status"] == "running", 30)
         runtime.kill()
         runtime.start()
         ticket = runtime.ended(run_id, 60)
@@ -45,7 +45,7 @@ def test_sigterm_lets_short_runs_end_and_gives_long_ones_back(migrated: str, log
     with running(migrated, log) as runtime:
         short = runtime.send("short", {"input": "[slow 2] x"}).json()["run_id"]
         long = runtime.send("long", {"input": "[slow 300] x"}).json()["run_id"]
-        until(lambda: runtime.ticket(short)["status"] == runtime.ticket(long)["status"] == "running", 10)
+        until(lambda: runtime.ticket(short)["status"] == runtime.ticket(long)["status"] == "running", 30)
         began = time.monotonic()
         runtime.stop()
         assert time.monotonic() - began < 25
@@ -79,7 +79,7 @@ def test_without_postgres_nothing_is_accepted_and_with_it_all_goes_on(log: Path)
         before = runtime.send("before", {"input": "x"}).json()["run_id"]
         assert runtime.ended(before)["status"] == "completed"
         interrupted = runtime.send("interrupted", {"input": "[slow 3] x"}).json()["run_id"]
-        until(lambda: runtime.ticket(interrupted)["status"] == "running", 10)
+        until(lambda: runtime.ticket(interrupted)["status"] == "running", 30)
 
         postgres.close()
         began = time.monotonic()
@@ -91,7 +91,7 @@ def test_without_postgres_nothing_is_accepted_and_with_it_all_goes_on(log: Path)
         assert runtime.get("/api/metrics").is_success
 
         process = postgres.enter_context(alone.running(home, "postgres"))
-        sent = until(lambda: _accepted(runtime.send("away-0", {"input": "x"})), 15)
+        sent = until(lambda: _accepted(runtime.send("away-0", {"input": "x"})), 30)
         assert runtime.ended(sent)["status"] == "completed"
         assert runtime.ended(interrupted, 60)["status"] == "completed"
         assert runtime.query("SELECT count(*) FROM deliveries WHERE delivery_id LIKE 'away-%%'") == [(1,)]
@@ -107,7 +107,7 @@ def test_without_postgres_nothing_is_accepted_and_with_it_all_goes_on(log: Path)
             for part in frozen:
                 with suppress(psutil.NoSuchProcess):  # a backend that ended as soon as it could
                     part.resume()
-        sent = until(lambda: _accepted(runtime.send("frozen", {"input": "frozen"})), 15)
+        sent = until(lambda: _accepted(runtime.send("frozen", {"input": "frozen"})), 30)
         assert runtime.ended(sent)["status"] == "completed"
         assert runtime.query("SELECT count(*) FROM tickets WHERE payload ->> 'input' = 'frozen'") == [(1,)]
 

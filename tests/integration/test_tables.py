@@ -38,7 +38,7 @@ def named(database_url: str) -> dict[str, Table]:
 
 
 def test_sizes_with_indexes_and_rows_before_and_after_analyze(tables: str) -> None:
-    until(lambda: named(tables)["small"].rows == 10, 10)  # the server counts what was inserted within a second or so
+    until(lambda: named(tables)["small"].rows == 10, 30)  # the server counts what was inserted within a second or so
     found = named(tables)
     assert set(found) == {"small", "agno.large", "parted"}
     assert next(iter(found)) == "agno.large"
@@ -97,7 +97,7 @@ def sizes(database_url: str) -> Iterator[TableSizes]:
 
 def test_it_follows_what_happens_and_leaves_out_what_is_old(tables: str) -> None:
     with sizes(tables) as found:
-        until(lambda: found.tables(), 5)
+        until(lambda: found.tables(), 30)
         assert dict((a["table"], n) for n, a in found.sizes())["agno.large"] > 100_000
         with psycopg.connect(tables) as connection:
             connection.execute("CREATE TABLE added (id int)")
@@ -105,8 +105,8 @@ def test_it_follows_what_happens_and_leaves_out_what_is_old(tables: str) -> None
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'table-sizes'"
             ).fetchone() or (0,)
             assert names <= 1
-        until(lambda: "added" in {a["table"] for _, a in found.rows()}, 5)
+        until(lambda: "added" in {a["table"] for _, a in found.rows()}, 30)
         found._url = "postgresql://agents:hidden@127.0.0.1:1/agents"
-        until(lambda: not found.tables(), 5)
+        until(lambda: not found.tables(), 30)
         found._url = tables
-        until(lambda: found.tables(), 5)
+        until(lambda: found.tables(), 30)

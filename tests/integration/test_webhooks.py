@@ -56,7 +56,7 @@ def test_a_delivery_becomes_a_run_in_the_trace_of_the_webhook(runtime: Runtime, 
     assert accepted["links"]["run"].startswith(f"/{kind}/{agent}/runs/")
 
     query = "SELECT name, parent_span_id FROM agno.agno_spans WHERE trace_id = %s"
-    names = until(lambda: _with(runtime.query(query, accepted["trace_id"]), f"webhook {agent}"), 10)
+    names = until(lambda: _with(runtime.query(query, accepted["trace_id"]), f"webhook {agent}"), 30)
     assert [name for name in names if name.startswith(("invoke_agent", "invoke_workflow"))]
     query = "SELECT run_id FROM agno.agno_traces WHERE trace_id = %s"
     assert runtime.query(query, accepted["trace_id"]) == [(accepted["run_id"],)]
