@@ -14,6 +14,7 @@ from runtime.tickets import lane_of, to_job, to_json
 _TICKETS = sql.load("tickets")
 _DELIVERIES = sql.load("deliveries")
 _COUNT_SECONDS = 0.25  # so old may the number of tickets be by which one is accepted; none is refused by an old number
+_LEISURE = 100  # of a long queue it may be older: at most a hundredth of the time goes into counting
 
 
 class QueueFull(Exception):
@@ -50,7 +51,7 @@ class Acceptance:
 
     def __init__(self) -> None:
         self._queued = 0
-        self._counted_at = float("-inf")
+        self._count_at = float("-inf")
 
     def run(self, connection: Connection, submissions: Sequence[Submission]) -> list[Any]:
         refused = self._refused(connection, submissions)
@@ -88,7 +89,7 @@ class Acceptance:
         limits = [s.max_depth for s in submissions if s.max_depth > 0]
         if not limits:
             return set()
-        if time.monotonic() - self._counted_at > _COUNT_SECONDS:
+        if time.monotonic() > self._count_at:
             self._count(connection, max(limits))
         if self._queued + len(submissions) <= min(limits):
             return set()
@@ -107,9 +108,11 @@ class Acceptance:
         return refused
 
     def _count(self, connection: Connection, most: int) -> None:
+        began = time.monotonic()
         row = connection.execute(_TICKETS["count_queued"], {"most": most}).fetchone()
         self._queued = row[0] if row else 0
-        self._counted_at = time.monotonic()
+        ended = time.monotonic()
+        self._count_at = ended + max(_COUNT_SECONDS, _LEISURE * (ended - began))
 
 
 def _known(connection: Connection, submissions: Sequence[Submission]) -> dict[tuple[bool, Any], Any]:
