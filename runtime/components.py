@@ -10,6 +10,7 @@ from agno.team import Team
 from agno.utils.string import generate_id_from_name
 from agno.workflow import Workflow
 
+_NESTED = ("agent", "team", "members", "steps", "else_steps", "choices", "workflow")
 KINDS: dict[type, str] = {Agent: "agent", Team: "team", Workflow: "workflow"}
 
 
@@ -37,6 +38,26 @@ def component(value: Any, file: Path) -> Component:
             name = inner.id or inner.name
             raise ValueError(f"{inner_kind} {name!r}{place} has no model: give it one, or agno takes OpenAI's")
     return Component(value.id, kind, value, file)
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """`value` and all that is nested in it, each once: members, steps of any kind and what they run."""
+    return _parts(value, set())
+
+
+def _parts(value: Any, seen: set[int]) -> Iterator[Any]:
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _parts(item, seen)
+    elif hasattr(value, "__dict__"):
+        yield value
+        for name in _NESTED:
+            nested = vars(value).get(name)
+            if nested is not None and not isinstance(nested, str):
+                yield from _parts(nested, seen)
 
 
 def _within(value: Any, seen: set[int]) -> Iterator[Any]:

@@ -2,35 +2,18 @@
 its tools on the server's loop: on a lane they would hang. So each run gets unconnected tools, which agno connects when
 the run begins and closes when it ends."""
 
-from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
-_NESTED = ("agent", "team", "members", "steps", "else_steps", "choices", "workflow")
+from runtime.components import parts
 
 
 def disconnect(component: Any) -> None:
     """Gives the agents and teams within a copy of a component MCP tools of their own, not connected yet."""
-    for owner in _owners(component, set()):
+    for owner in parts(component):
         tools = getattr(owner, "tools", None)
         if isinstance(tools, list) and any(_is_mcp(tool) for tool in tools):
             owner.tools = [_unconnected(tool) if _is_mcp(tool) else tool for tool in tools]
-
-
-def _owners(part: Any, seen: set[int]) -> Iterator[Any]:
-    """`part` and all that is nested in it: members, steps of any kind and what they run."""
-    if id(part) in seen:
-        return
-    seen.add(id(part))
-    if isinstance(part, list | tuple):
-        for each in part:
-            yield from _owners(each, seen)
-    elif hasattr(part, "__dict__"):
-        yield part
-        for name in _NESTED:
-            nested = vars(part).get(name)
-            if nested is not None and not isinstance(nested, str):
-                yield from _owners(nested, seen)
 
 
 def _is_mcp(tool: Any) -> bool:

@@ -11,9 +11,8 @@ from agno.utils.string import generate_id_from_name
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from runtime.components import parts
 from runtime.problems import Problem
-
-_INNER = ("agent", "team", "workflow", "members", "steps", "else_steps", "choices")
 
 
 def changed(
@@ -51,15 +50,15 @@ def changed(
 
 def function_of(components: Iterable[Any], owner_id: str, tool: str) -> Function | None:
     """The tool, with the schema of its arguments; None when no such tool is served."""
-    seen: set[int] = set()
-    for component in components:
-        for owner in _owners(component, seen):
-            if owner.id == owner_id or (owner.name and generate_id_from_name(owner.name) == owner_id):
-                for function in _functions(owner):
-                    if function.name == tool:
-                        own = function.model_copy(deep=True)
-                        own.process_entrypoint()
-                        return own
+    for owner in parts(list(components)):
+        if not isinstance(owner, Agent | Team):
+            continue
+        if owner.id == owner_id or (owner.name and generate_id_from_name(owner.name) == owner_id):
+            for function in _functions(owner):
+                if function.name == tool:
+                    own = function.model_copy(deep=True)
+                    own.process_entrypoint()
+                    return own
     return None
 
 
@@ -73,24 +72,6 @@ def _types(function: Function) -> dict[str, Any]:
         return get_type_hints(inspect.unwrap(function.entrypoint), include_extras=True) if function.entrypoint else {}
     except (NameError, TypeError):  # an annotation of names that are gone
         return {}
-
-
-def _owners(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Agents and teams in a team, a workflow, a step or what holds steps."""
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _owners(item, seen)
-        return
-    if isinstance(value, Agent | Team):
-        yield value
-    if not isinstance(value, Agent):
-        for name in _INNER:
-            inner = getattr(value, name, None)
-            if inner is not None and not callable(inner):
-                yield from _owners(inner, seen)
 
 
 def _functions(owner: Agent | Team) -> Iterator[Function]:

@@ -14,11 +14,10 @@ from runtime.approvals import arguments
 from runtime.approvals.store import Decision, Stored
 from runtime.connections import UNAVAILABLE
 from runtime.context import Context, context_of
-from runtime.problems import PROTECTED, Problem, documented
+from runtime.problems import PROTECTED, RETRY_SECONDS, Problem, documented
 from runtime.tickets import ENDED
 
 MAX_BYTES = 262_144
-RETRY_SECONDS = 2
 router = APIRouter(prefix="/approvals", tags=["Approvals"], responses=PROTECTED)
 
 

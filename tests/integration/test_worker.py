@@ -201,11 +201,7 @@ def test_events_of_a_run_on_a_lane_arrive_live_and_in_order(runtime: Runtime) ->
 
 
 def test_a_run_on_a_lane_is_cancelled(runtime: Runtime) -> None:
-    run = send(runtime, "cancelled", "[tool nap] [tool nap] 2 please")
-    until(lambda: runtime.ticket(run)["status"] == "running", 30)
-    time.sleep(0.5)
-    assert post(runtime, f"/agents/worker/runs/{run}/cancel").is_success
-    assert runtime.ended(run)["status"] == "cancelled"
+    is_cancelled(runtime, "cancelled")
 
 
 def test_the_routes_of_the_queue_are_there(runtime: Runtime) -> None:
@@ -249,7 +245,7 @@ def test_what_a_server_accepts_other_processes_execute(
             assert len(marked(agents, "tool")) >= 2, "both processes had a part"
 
             streamed(server)
-            cancelled_from_afar(server)
+            is_cancelled(server, "from-afar")
             assert one.stop(20) == 0
             assert server.ended(send(server, "after", "x"))["status"] == "completed"
 
@@ -265,8 +261,8 @@ def streamed(server: Runtime) -> None:
     assert time.monotonic() - began < 8
 
 
-def cancelled_from_afar(server: Runtime) -> None:
-    run = send(server, "afar", "[tool nap] [tool nap] 2 please")
+def is_cancelled(server: Runtime, name: str) -> None:
+    run = send(server, name, "[tool nap] [tool nap] 2 please")
     until(lambda: server.ticket(run)["status"] == "running", 30)
     time.sleep(0.5)
     assert post(server, f"/agents/worker/runs/{run}/cancel").is_success
