@@ -280,19 +280,22 @@ from telemetry.pipeline import Settings
 telemetry = pipeline.start(Settings("runtime", "test", "collector", sys.argv[1], sys.argv[2]))
 
 def end(*_):
-    telemetry.shutdown(10)
+    telemetry.shutdown(30)
     os._exit(0)
 
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, end)
-if "fork" in sys.argv and os.fork() == 0:
-    time.sleep(20)  # holds what its parent had open
-    os._exit(0)
-for _ in range(500):
+telemetry.tracer.start_span("first").end()
+if "fork" in sys.argv:
+    telemetry.flush(30)  # the exporter is there: a fork while it is started keeps subprocess.Popen waiting
+    if os.fork() == 0:
+        time.sleep(60)  # holds what its parent had open
+        os._exit(0)
+for _ in range(499):
     telemetry.tracer.start_span("many").end()
-time.sleep(float(sys.argv[3]))
-print("handed over", flush=True)
-time.sleep(60)
+print("made", flush=True)
+while True:
+    time.sleep(0.1)  # and not once for long: a signal just before a sleep does not end it
 """
 
 
@@ -301,12 +304,12 @@ def emitter(collector: Collector, tables: str) -> Iterator[Callable[..., psutil.
     """A process with telemetry that has made 500 spans, and that leads a group of its own."""
     groups = []
 
-    def begin(seconds: float, *more: str) -> psutil.Process:
-        command = [sys.executable, "-c", EMITTER, collector.url, tables, str(seconds), *more]
+    def begin(*more: str) -> psutil.Process:
+        command = [sys.executable, "-c", EMITTER, collector.url, tables, *more]
         process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, start_new_session=True)
         groups.append(process)
         assert process.stdout is not None
-        assert process.stdout.readline() == b"handed over\n"
+        assert process.stdout.readline() == b"made\n"
         return psutil.Process(process.pid)
 
     yield begin
@@ -323,24 +326,33 @@ def test_a_signal_to_the_group_is_for_the_other_process(
     emitter: Callable[..., psutil.Process], tables: str, signal_number: int
 ) -> None:
     """Also when the exporter is only being started."""
-    process = emitter(0)
+    process = emitter()
     (child,) = until(lambda: exporters(process), 30)
     os.killpg(process.pid, signal_number)
-    assert process.wait(15) == 0
+    assert process.wait(45) == 0
     assert stored(tables) == 500
     assert not child.is_running()
 
 
-def test_orphaned_it_sends_what_it_has_and_ends(emitter: Callable[..., psutil.Process], tables: str) -> None:
+def handed_over(process: psutil.Process, collector: Collector) -> psutil.Process:
+    """The exporter's process, which has all spans of the other one."""
+    (child,) = until(lambda: exporters(process), 30)
+    until(lambda: len(collector.ids()) == 500, 30)
+    return child
+
+
+def test_orphaned_it_sends_what_it_has_and_ends(
+    emitter: Callable[..., psutil.Process], collector: Collector, tables: str
+) -> None:
     with psycopg.connect(tables) as connection:
         connection.execute("LOCK agno.agno_spans")
-        process = emitter(2)
-        (child,) = until(lambda: exporters(process), 30)
+        process = emitter()
+        child = handed_over(process, collector)
         process.kill()
         time.sleep(1)
         assert child.is_running()
         assert stored_is_locked(tables)
-    child.wait(10)
+    child.wait(20)
     assert stored(tables) == 500
 
 
@@ -350,20 +362,22 @@ def stored_is_locked(url: str) -> bool:
     return bool(row and row[0])
 
 
-def test_orphaned_it_ends_even_if_it_cannot_send(emitter: Callable[..., psutil.Process], tables: str) -> None:
+def test_orphaned_it_ends_even_if_it_cannot_send(
+    emitter: Callable[..., psutil.Process], collector: Collector, tables: str
+) -> None:
     with psycopg.connect(tables) as connection:
         connection.execute("LOCK agno.agno_spans")
-        process = emitter(2)
-        (child,) = until(lambda: exporters(process), 30)
+        process = emitter()
+        child = handed_over(process, collector)
         process.kill()
-        child.wait(10)
+        child.wait(20)
 
 
 def test_orphaned_it_ends_even_if_a_copy_of_its_parent_lives(
-    emitter: Callable[..., psutil.Process], tables: str
+    emitter: Callable[..., psutil.Process], collector: Collector, tables: str
 ) -> None:
-    process = emitter(2, "fork")
-    (child,) = until(lambda: exporters(process), 30)
+    process = emitter("fork")
+    child = handed_over(process, collector)
     process.kill()
-    child.wait(12)
+    child.wait(20)
     assert stored(tables) == 500
