@@ -66,6 +66,14 @@ class Settings(BaseSettings):
     telemetry_mode: Literal["collector", "direct", "off"] = Field(
         "collector", description="Where telemetry goes: to a collector, to the stores directly, or nowhere."
     )
+    telemetry_content: Literal["full", "truncated", "hashed", "off"] = Field(
+        "full",
+        description="What of prompts, answers and tool data is exported: all, its beginning, a hash, or nothing.",
+    )
+    telemetry_redact: str | None = Field(
+        None,
+        description="A function that is given each such text and answers what to export: path/to/file.py:function.",
+    )
     otel_exporter_otlp_endpoint: str = Field(
         "http://127.0.0.1:4317", description="The collector (OTLP over gRPC), in collector mode."
     )

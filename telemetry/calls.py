@@ -1,168 +1,236 @@
 """Model calls and tool calls, as spans below the run that makes them."""
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import SpanKind
 
-from telemetry import encode, runs, semconv
+from telemetry import plain, runs, semconv
 from telemetry.metrics import Instruments
-from telemetry.operation import Begin
+from telemetry.operation import Begin, aiterate, iterate
+from telemetry.span import LiveSpan, Record, Spans
+
+# Fields of agno's models which say how an answer is asked for
+_PARAMETERS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "reasoning_effort",
+    "verbosity",
+)
+_MCP = "agno.utils.mcp"  # where the functions are from that call tools of an MCP server
 
 
-@dataclass
 class Call:
-    """What a model call and a tool call have in common."""
+    """What a model call, a tool call and all else within a run have in common."""
 
-    tracer: Tracer
-    instruments: Instruments
-    name: str
-    kind: SpanKind
-    attributes: encode.Attributes
-    run: runs.Run | None = field(default_factory=runs.current)
-    started: float = field(default_factory=time.perf_counter)
-    span: Span = field(init=False)
-    context: otel.Context = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.run is not None:
-            self.attributes = {**self.run.identity(), **self.attributes}
-        self.span = self.tracer.start_span(self.name, kind=self.kind, attributes=self.attributes)
-        self.context = trace.set_span_in_context(self.span)
+    def __init__(self, spans: Spans, instruments: Instruments, name: str, kind: SpanKind) -> None:
+        around = otel.get_current()
+        self.run = runs.current()
+        self.identity = self.run.identity if self.run else None
+        self._spans = spans
+        self._instruments = instruments
+        self.span = spans.start(name, kind, trace.get_current_span(around), around)
+        self.context = trace.set_span_in_context(self.span, around)
+        self._started = time.perf_counter()
 
     def chunk(self, item: Any) -> None:
-        """A tool's result is not recorded in pieces."""
-
-    def close(self, error_type: str | None, message: str) -> None:
-        if error_type:
-            self.span.set_attribute(semconv.ERROR_TYPE, error_type)
-            self.span.set_status(Status(StatusCode.ERROR, message))
-        else:
-            self.span.set_status(Status(StatusCode.OK))
-        self.span.end()
+        """For what is no stream."""
 
 
-@dataclass
 class ToolCall(Call):
     """One execution of a tool. agno answers a failed tool with status "failure" rather than raising."""
 
-    tool: str = ""
-
-    def end(self, result: Any, error: BaseException | None) -> None:
-        seconds = time.perf_counter() - self.started
-        failure = getattr(result, "error", None) if getattr(result, "status", None) == "failure" else None
-        error_type = type(error).__name__ if error else ("tool_error" if failure is not None else None)
-        output = encode.first(failure, getattr(result, "result", None))
-        if not isinstance(output, Iterator | AsyncIterator):  # a streaming tool: its answer is yet to come
-            self.span.set_attributes(encode.content("output", output))
-        self.instruments.tool_finished(self.tool, seconds, error_type)
-        self.close(error_type, str(encode.first(error, failure, "")))
-
-
-@dataclass
-class ModelCall(Call):
-    """One request to a model, streamed or not. `first_chunk` in seconds from the start."""
-
-    model: str = ""
-    provider: str = ""
-    assistant: Any = None  # agno's Message that the answer goes into
-    first_chunk: float | None = None
-    parts: list[str] = field(default_factory=list)
-    tool_calls: list[Any] = field(default_factory=list)
-    usage: Any = None
-    join_tool_calls: Callable[[list[Any]], list[Any]] = list  # providers stream a tool call in fragments
+    def __init__(self, spans: Spans, instruments: Instruments, call: Any) -> None:
+        self._call = call
+        self._tool = str(call.function.name)
+        super().__init__(spans, instruments, f"{semconv.EXECUTE_TOOL} {self._tool}", SpanKind.INTERNAL)
+        self._arguments = plain.text(call.arguments or {}) if self.span.verdict.keep else None
+        self._parts: list[str] | None = None  # of a streaming tool
 
     def chunk(self, item: Any) -> None:
+        if self._parts is not None:
+            said = item if isinstance(item, str) else getattr(item, "content", None)
+            if said is not None:
+                self._parts.append(plain.text(said))
+
+    def end(self, result: Any, error: BaseException | None) -> Any:
+        answer = getattr(result, "result", None)
+        if self._parts is None and isinstance(answer, Iterator | AsyncIterator):  # it works while it is read
+            self._parts = []
+            observed = iterate(answer, self) if isinstance(answer, Iterator) else aiterate(answer, self)
+            self._call.result = result.result = observed
+            return result
+        seconds = time.perf_counter() - self._started
+        failure = getattr(result, "error", None) if getattr(result, "status", None) == "failure" else None
+        mcp = getattr(self._call.function.entrypoint, "__module__", None) == _MCP
+        answer = getattr(answer, "content", answer)  # agno's ToolResult
+        if mcp and isinstance(answer, str) and answer.startswith("Error from MCP tool"):
+            failure = answer
+        output = "".join(self._parts) if self._parts is not None else plain.first(failure, answer)
+        error_type = None
+        if isinstance(error, Exception):
+            error_type = type(error).__name__
+        elif failure is not None:
+            error_type = "tool_error"
+
+        def record() -> Record:
+            call_id, description = self._call.call_id, self._call.function.description
+            return (
+                "tool",
+                self.identity,
+                self._tool,
+                str(call_id) if call_id else None,
+                str(description) if description else None,
+                plain.text(self._call.arguments or {}) if self._arguments is None else self._arguments,
+                plain.value(output),
+                mcp,
+                error_type,
+            )
+
+        self._instruments.tool_finished(self._tool, seconds, error_type)
+        message = None if error_type is None else str(plain.first(error, failure, ""))
+        self._spans.end(self.span, record, message, error is None)
+        return result
+
+
+class ModelCall(Call):
+    """One request to a model, streamed or not, with its retries. `first_chunk` in seconds from the start."""
+
+    role = "assistant"  # what streamed becomes a message like any other
+
+    def __init__(self, spans: Spans, instruments: Instruments, model: Any, given: dict[str, Any]) -> None:
+        self._model = model
+        self.model_id = str(getattr(model, "id", None) or "unknown")
+        self.provider = str(getattr(model, "provider", None) or type(model).__name__).lower()
+        super().__init__(spans, instruments, f"{semconv.CHAT} {self.model_id}", SpanKind.CLIENT)
+        self._given = given.get("messages") or ()
+        # now: agno goes on to append to this list, and to change what is in it
+        self._messages = plain.messages(self._given) if self.span.verdict.keep else None
+        self._tools = given.get("tools")
+        self._assistant = given.get("assistant_message")  # agno's Message that the answer goes into
+        self._retries = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.first_chunk: float | None = None
+        self._parts: list[str] = []
+        self._reasoning: list[str] = []
+        self.tool_calls: list[Any] = []
+        self._usage: Any = None
+
+    def chunk(self, item: Any) -> None:
+        if self._retries != self.span.retries:  # a stream that failed begins anew
+            self._retries = self.span.retries
+            self._forget()
         if self.first_chunk is None:
-            self.first_chunk = time.perf_counter() - self.started
+            self.first_chunk = time.perf_counter() - self._started
         if isinstance(content := getattr(item, "content", None), str):
-            self.parts.append(content)
-        self.tool_calls.extend(getattr(item, "tool_calls", None) or ())
-        self.usage = encode.first(getattr(item, "response_usage", None), self.usage)
+            self._parts.append(content)
+        if isinstance(reasoning := getattr(item, "reasoning_content", None), str):
+            self._reasoning.append(reasoning)
+        if calls := getattr(item, "tool_calls", None):
+            self.tool_calls.extend(calls)
+        self._usage = plain.first(getattr(item, "response_usage", None), self._usage)
 
-    def end(self, result: Any, error: BaseException | None) -> None:
-        seconds = time.perf_counter() - self.started
-        usage = encode.first(
-            getattr(result, "response_usage", None), self.usage, getattr(self.assistant, "metrics", None)
+    def end(self, result: Any, error: BaseException | None) -> Any:
+        seconds = time.perf_counter() - self._started
+        metrics = plain.first(
+            getattr(result, "response_usage", None), self._usage, getattr(self._assistant, "metrics", None)
         )
-        answer = result if result is not None else self
-        if answer is self and self.tool_calls:
-            self.tool_calls = self.join_tool_calls(self.tool_calls)
-        self.span.set_attributes(encode.messages(semconv.LLM_OUTPUT_MESSAGES, [answer]))
-        self.span.set_attributes(encode.usage(usage))
-        if self.first_chunk is not None:
-            self.span.set_attribute(semconv.TIME_TO_FIRST_CHUNK, self.first_chunk)
-        error_type = type(error).__name__ if error else None
-        if error_type and self.run is not None:
-            self.run.error_type = error_type  # agno turns the exception into a status; the run's span names its type
-        self.instruments.model_called(
-            self.provider, self.model, seconds, self.first_chunk, encode.token_counts(usage), error_type
-        )
-        self.close(error_type, str(error or ""))
+        usage = plain.usage(metrics)
+        cost = plain.first(getattr(metrics, "cost", None), self._cost(usage))
+        error_type = type(error).__name__ if isinstance(error, Exception) else None
+        if self.run is not None:
+            if usage is not None:
+                self.run.called(cost)
+            if error_type:
+                self.run.error_type = (
+                    error_type  # agno turns the exception into a status; the run's span names its type
+                )
 
-    # A streamed answer looks like a message to encode.messages:
-    role = "assistant"
+        def record() -> Record:
+            if result is None and self.tool_calls:  # providers stream a tool call in fragments
+                self.tool_calls = self._model.parse_tool_calls(self.tool_calls)
+            return (
+                "chat",
+                self.identity,
+                self.provider,
+                self.model_id,
+                plain.messages(self._given) if self._messages is None else self._messages,
+                plain.message(self if result is None else result),
+                usage,
+                cost,
+                self.first_chunk,
+                self._parameters(),
+                tuple(map(plain.text, self._tools or ())),
+                error_type,
+            )
+
+        self._instruments.model_called(
+            self.provider, self.model_id, seconds, self.first_chunk, plain.token_counts(usage), error_type
+        )
+        self._spans.end(self.span, record, None if error_type is None else str(error), error is None)
+        return result
 
     @property
-    def content(self) -> str:
-        return "".join(self.parts)
+    def content(self) -> str | None:
+        return "".join(self._parts) or None
+
+    @property
+    def reasoning_content(self) -> str:
+        return "".join(self._reasoning)
+
+    def _cost(self, usage: plain.Usage | None) -> float | None:
+        return None
+
+    def _parameters(self) -> str | None:
+        fields = vars(self._model)
+        found = {name: fields[name] for name in _PARAMETERS if fields.get(name) is not None}
+        return plain.text(found) if found else None
 
 
-def model_recorder(tracer: Tracer, instruments: Instruments) -> Begin:
+def model_recorder(spans: Spans, instruments: Instruments) -> Begin:
     """Begins the record of a model call from the arguments of Model._invoke_with_retry and its kin."""
 
     def begin(model: Any, arguments: dict[str, Any]) -> ModelCall | None:
         given = arguments.get("kwargs", arguments)
         if given.get("retry_with_guidance"):  # agno calls itself again: the outer call is being recorded
             return None
-        model_id = str(getattr(model, "id", None) or "unknown")
-        provider = str(getattr(model, "provider", None) or type(model).__name__).lower()
-        attributes: encode.Attributes = {
-            semconv.OPERATION_NAME: semconv.CHAT,
-            semconv.SPAN_KIND: "LLM",
-            semconv.PROVIDER_NAME: provider,
-            semconv.REQUEST_MODEL: model_id,
-            semconv.LLM_MODEL_NAME: model_id,
-            semconv.LLM_PROVIDER: provider,
-            # encoded now: agno goes on to append to this list
-            **encode.messages(semconv.LLM_INPUT_MESSAGES, given.get("messages") or ()),
-        }
-        return ModelCall(
-            tracer,
-            instruments,
-            f"{semconv.CHAT} {model_id}",
-            SpanKind.CLIENT,
-            attributes,
-            model=model_id,
-            provider=provider,
-            assistant=given.get("assistant_message"),
-            join_tool_calls=model.parse_tool_calls,
-        )
+        return ModelCall(spans, instruments, model, given)
 
     return begin
 
 
-def tool_recorder(tracer: Tracer, instruments: Instruments) -> Begin:
+def tool_recorder(spans: Spans, instruments: Instruments) -> Begin:
     """Begins the record of a tool call from agno's FunctionCall."""
 
     def begin(call: Any, _: dict[str, Any]) -> ToolCall:
-        tool = str(call.function.name)
-        arguments = encode.text(call.arguments or {})
-        attributes: encode.Attributes = {
-            semconv.OPERATION_NAME: semconv.EXECUTE_TOOL,
-            semconv.SPAN_KIND: "TOOL",
-            semconv.TOOL_NAME: tool,
-            semconv.OPENINFERENCE_TOOL_NAME: tool,
-            semconv.TOOL_PARAMETERS: arguments,
-            semconv.INPUT_VALUE: arguments,
-            semconv.INPUT_MIME_TYPE: semconv.JSON,
-        }
-        if call.call_id:
-            attributes[semconv.TOOL_CALL_ID] = str(call.call_id)
-        return ToolCall(tracer, instruments, f"{semconv.EXECUTE_TOOL} {tool}", SpanKind.INTERNAL, attributes, tool=tool)
+        return ToolCall(spans, instruments, call)
 
     return begin
+
+
+def note_retry(wrapped: Callable[..., float], _: Any, args: Any, kwargs: Any) -> float:
+    """Around Model._get_retry_delay, which agno 3.1.10 calls in the handler of the error that it tries again after.
+
+    A call is one span with all of its retries, as the GenAI conventions want it; each is an event of that span.
+    """
+    seconds = wrapped(*args, **kwargs)
+    span = trace.get_current_span()
+    if isinstance(span, LiveSpan):
+        span.retries += 1
+        error_type = type(sys.exception()).__name__
+        span.add_event("retry", {semconv.ERROR_TYPE: error_type, semconv.RETRY_DELAY: float(seconds)})
+    return seconds

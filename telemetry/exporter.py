@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from telemetry import destinations, wire
 from telemetry.buffer import Buffer, Limits, Outcome
+from telemetry.content import Content, load
 from telemetry.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -99,9 +100,11 @@ class Way:
 class Exporter:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        settings, resource, schema_url, limits = marshal.loads(connection.recv_bytes())
+        given, resource, schema_url, limits = marshal.loads(connection.recv_bytes())
+        settings = Settings(**given)
         self._resource = Resource(resource, schema_url)
-        made = destinations.spans(Settings(**settings))
+        self._content = Content(settings.content, load(settings.redact) if settings.redact else None)
+        made = destinations.spans(settings)
         self._ways = {name: Way(name, make, Limits(*limits)) for name, make in made.items()}
         self._taken = 0
         self._reported: Any = None
@@ -141,7 +144,7 @@ class Exporter:
 
     def _take(self, number: int, names: Sequence[str], count: int, packed: bytes) -> None:
         try:
-            spans = wire.unpack(packed, self._resource)
+            spans = wire.unpack(packed, self._resource, self._content)
         except Exception:  # whatever it is, the next process would fail of it as well
             log.exception("%d spans cannot be read", count)
             for name in names:

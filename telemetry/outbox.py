@@ -23,6 +23,7 @@ from telemetry import wire
 from telemetry.buffer import LAST_RETRY, Limits
 from telemetry.exporter import SIGNALS
 from telemetry.settings import Settings
+from telemetry.span import LiveSpan
 
 HANDOVER_SECONDS = 0.05  # often, since who packs many spans at once keeps Python's interpreter lock from the server
 MARGIN_SECONDS = 0.5  # for the exporter to end in, after its deadline and before ours
@@ -93,7 +94,7 @@ class Outbox:
         self._setup = asdict(settings), dict(resource.attributes), resource.schema_url, astuple(limits)
         self._limits = limits
         self._handled = handled
-        self._spans: deque[ReadableSpan] = deque()
+        self._spans: deque[ReadableSpan | LiveSpan] = deque()
         self._kept: dict[int, _Batch] = {}
         self._number = 0
         self._taken = 0  # the last batch that the process has read
@@ -105,7 +106,7 @@ class Outbox:
         self._thread = threading.Thread(target=self._work, name="telemetry-outbox", daemon=True)
         self._thread.start()
 
-    def put(self, span: ReadableSpan) -> None:
+    def put(self, span: ReadableSpan | LiveSpan) -> None:
         """Never waits. What comes faster than the process reads is dropped once the limit is reached."""
         if self._stop_at is None and len(self._spans) + self._not_taken < self._limits.queue:
             self._spans.append(span)
@@ -207,7 +208,7 @@ class Outbox:
     def _send(self, process: _Process, batch: _Batch) -> None:
         process.send("spans", batch.number, tuple(batch.left), batch.spans, batch.packed)
 
-    def _next(self) -> list[ReadableSpan]:
+    def _next(self) -> list[ReadableSpan | LiveSpan]:
         with self._changed:
             spans = [self._spans.popleft() for _ in range(min(self._limits.batch, len(self._spans)))]
             self._not_taken += len(spans)
@@ -215,7 +216,7 @@ class Outbox:
                 destination.queued += len(spans)
             return spans
 
-    def _packed(self, spans: Sequence[ReadableSpan]) -> Iterator[_Batch]:
+    def _packed(self, spans: Sequence[ReadableSpan | LiveSpan]) -> Iterator[_Batch]:
         """One batch; more when there is a span among them that cannot be sent."""
         try:
             packed = wire.pack(spans)

@@ -16,17 +16,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
-from telemetry import logs, metrics, semconv
+from telemetry import content, logs, metrics, semconv
 from telemetry.buffer import Buffer, Limits
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
 from telemetry.request import RequestSpans
 from telemetry.settings import Settings as Settings
+from telemetry.span import SCOPE, Spans
 
 if TYPE_CHECKING:
     from telemetry.outbox import Outbox
-
-SCOPE = "agent-telemetry-stack"
 
 
 class _Ended(SpanProcessor):
@@ -62,9 +61,10 @@ class Telemetry:
     """What the runtime holds of this package. Made by `start`, ended by `shutdown`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
+        self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE.name)
         self.requests = RequestSpans()
-        self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
+        self.spans = Spans()
+        self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE.name))
         self._outbox: Outbox | None = None
         self.exposition = Exposition(None)
         self._stops: list[Callable[[float], None]] = []
@@ -104,6 +104,8 @@ class Telemetry:
                 semconv.PROJECT_NAME: settings.service_name,
             }
         )
+        if settings.redact:
+            content.load(settings.redact)  # so that a mistake in it ends the start, here
         ways = signals.choose(settings)
 
         scraped = Scraped()
@@ -111,7 +113,7 @@ class Telemetry:
         if ways.metrics is not None:
             readers.append(Exported(ways.metrics, export_interval_millis=_interval()))
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-        self.instruments = metrics.Instruments(meters.get_meter(SCOPE))
+        self.instruments = metrics.Instruments(meters.get_meter(SCOPE.name))
         for reader in readers:
             reader.histograms = self.instruments.histograms
         self.exposition = Exposition(scraped)
@@ -129,11 +131,11 @@ class Telemetry:
             shutdown_on_exit=False,
             span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
         )
-        ended = _Ended(outbox.put)
-        tracers.add_span_processor(ended)
+        tracers.add_span_processor(_Ended(outbox.put))
         trace.set_tracer_provider(tracers)  # so that the spans of users' libraries nest below ours
-        self.tracer = tracers.get_tracer(SCOPE)
-        self.requests = RequestSpans(tracers, SCOPE, ended.on_end)
+        self.tracer = tracers.get_tracer(SCOPE.name)
+        self.requests = RequestSpans(tracers, outbox.put)
+        self.spans = Spans(tracers, outbox.put)
 
     def _start_logs(
         self, resource: Resource, send: Callable[[Sequence[ReadableLogRecord]], None], close: Callable[[], None]

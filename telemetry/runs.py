@@ -1,121 +1,145 @@
 """A run of an agent, team or workflow, as a span that continues the trace of the webhook that caused it."""
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from telemetry import encode, semconv
+from telemetry import plain, semconv
 from telemetry.metrics import Instruments
 from telemetry.operation import Begin
+from telemetry.span import LiveSpan, Record, Spans
 
 _RUN_KEY = otel.create_key("agno-run")
 _STATUS_OF_EVENT = {"Completed": "completed", "Error": "error", "Cancelled": "cancelled", "Paused": "paused"}
+_PREFIX_OF_EVENT = {"agent": "Run", "team": "TeamRun", "workflow": "Workflow"}
+_propagator = TraceContextTextMapPropagator()
 
 
-@dataclass
 class Run:
     """A run in progress; everything that its calls inherit. Ids are agno's own."""
 
-    kind: str
-    component_id: str
-    component_name: str
-    run_id: str
-    session_id: str
-    user_id: str | None
-    ticket: dict[str, Any]
-    parent: "Run | None"
-    tracer: Tracer
-    instruments: Instruments
-    error_type: str | None = None
-    content: Any = None
-    status: str | None = None
-    output: Any = None  # agno's RunOutput
-    started: float = field(default_factory=time.perf_counter)
-    span: Span = field(init=False)
-    context: otel.Context = field(init=False)
+    def __init__(
+        self,
+        spans: Spans,
+        instruments: Instruments,
+        kind: str,
+        component: Any,
+        arguments: dict[str, Any],
+    ) -> None:
+        run_context = arguments.get("run_context")
+        output = plain.first(arguments.get("run_response"), arguments.get("workflow_run_response"))
+        self.kind = kind
+        self.component_id = str(getattr(component, "id", None) or getattr(component, "name", None) or kind)
+        self.component_name = str(getattr(component, "name", None) or self.component_id)
+        # a workflow's step gets the workflow's run context: its own id is only on its own output
+        self.run_id = str(plain.first(getattr(output, "run_id", None), getattr(run_context, "run_id", None), ""))
+        self.session_id = str(plain.first(getattr(run_context, "session_id", None), arguments.get("session_id"), ""))
+        self.user_id: str | None = plain.first(getattr(run_context, "user_id", None), arguments.get("user_id"))
+        self.parent = current()
+        self.ticket = self.parent.ticket if self.parent else _ticket(run_context, output)
+        self.error_type: str | None = None
+        self.cost: float | None = None  # of its calls so far, in US dollars; None when that of one is unknown
+        self.calls = 0
+        self._spans = spans
+        self._instruments = instruments
+        self._given = _input(arguments, output)
+        self._output = output  # agno's RunOutput
+        self._content: Any = None
+        self._status: str | None = None
+        self._begin()
 
-    def start(self, given: Any) -> None:
+    def _begin(self) -> None:
         operation = semconv.INVOKE_WORKFLOW if self.kind == "workflow" else semconv.INVOKE_AGENT
-        parent = otel.get_current()
-        links: list[Link] = []
-        if self.parent is None and self.ticket and not trace.get_current_span().get_span_context().is_valid:
-            parent = TraceContextTextMapPropagator().extract(self.ticket, context=parent)
-            links = [Link(trace.get_current_span(parent).get_span_context())]
-        attributes: encode.Attributes = {
-            semconv.OPERATION_NAME: operation,
-            semconv.SPAN_KIND: "CHAIN" if self.kind == "workflow" else "AGENT",
-            semconv.RUN_KIND: self.kind,
-            **self.identity(),
-            **encode.content("input", given),
-        }
-        if self.parent is not None:
-            attributes[semconv.PARENT_RUN_ID] = self.parent.run_id
-        elif isinstance(wait := self.ticket.get("wait"), int | float):
-            attributes[semconv.QUEUE_WAIT] = float(wait)
-        name = f"{operation} {self.component_name}"
-        self.span = self.tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links)
-        self.context = otel.set_value(_RUN_KEY, self, trace.set_span_in_context(self.span, parent))
-        self.instruments.run_started(self.component_id, self.kind)
+        around = otel.get_current()
+        parent = trace.get_current_span(around)
+        links = []
+        if self.parent is None and self.ticket and not parent.get_span_context().is_valid:
+            around = _propagator.extract(self.ticket, context=around)
+            parent = trace.get_current_span(around)
+            links = [Link(parent.get_span_context())]
+        self.identity = self._identity()
+        self.span: LiveSpan = self._spans.start(f"{operation} {self.component_name}", SpanKind.INTERNAL, parent, around)
+        self.span.links = links
+        self.context = otel.set_value(_RUN_KEY, self, trace.set_span_in_context(self.span, around))
+        self._instruments.run_started(self.component_id, self.kind)
+        self._started = time.perf_counter()
 
-    def identity(self) -> encode.Attributes:
-        """The attributes that every span of this run carries."""
-        attributes: encode.Attributes = {
-            semconv.RUN_ID: self.run_id,
-            semconv.RUN_ATTEMPT: int(self.ticket.get("attempt", 1)),
-            semconv.SESSION_ID: self.session_id,
-            semconv.CONVERSATION_ID: self.session_id,
-            semconv.AGENT_ID: self.component_id,
-            semconv.AGENT_NAME: self.component_name,
-        }
-        if self.user_id:
-            attributes[semconv.USER_ID] = self.user_id
-        if self.ticket.get("delivery_id"):
-            attributes[semconv.DELIVERY_ID] = str(self.ticket["delivery_id"])
-            attributes[semconv.DELIVERY_SOURCE] = str(self.ticket.get("source", ""))
-        return attributes
+    def _identity(self) -> tuple[Any, ...]:
+        """What every span of this run carries, as telemetry.encode.identity takes it."""
+        delivery = self.ticket.get("delivery_id")
+        return (
+            self.run_id,
+            int(self.ticket.get("attempt", 1)),
+            self.session_id,
+            self.component_id,
+            self.component_name,
+            str(self.user_id) if self.user_id else None,
+            str(delivery) if delivery else None,
+            str(self.ticket.get("source", "")),
+        )
 
     def chunk(self, item: Any) -> None:
         """One event of a stream: the first terminal one decides (a workflow closes its inner stream after it)."""
         if hasattr(item, "status") and hasattr(item, "messages"):  # the RunOutput itself
-            self.output = item
-        event = str(getattr(item, "event", "") or "")
-        if not _is_own(event, self.kind):
+            self._output = item
+        event = str(getattr(item, "event", None) or "")
+        # a team's stream carries its members' events and a workflow's its steps': only its own say how it ended
+        if self._status is not None or not event.startswith(_PREFIX_OF_EVENT[self.kind]):
             return
         for suffix, status in _STATUS_OF_EVENT.items():
-            if event.endswith(suffix) and self.status is None:
-                self.status = status
-                self.content = getattr(item, "content", None)
+            if event.endswith(suffix):
+                self._status = status
+                self._content = getattr(item, "content", None)
 
-    def end(self, result: Any, error: BaseException | None) -> None:
-        seconds = time.perf_counter() - self.started
-        output = encode.first(result, self.output)
-        status = self._status(output, error)
-        content = encode.first(getattr(output, "content", None), self.content)
-        self.span.set_attribute(semconv.RUN_STATUS, status)
-        self.span.set_attributes(encode.content("output", content))
-        self.span.set_attributes(encode.run_usage(getattr(output, "metrics", None)))
-        error_type = None
+    def called(self, cost: float | None) -> None:
+        """One of its model calls has ended, which is one of the run's that it is part of, too."""
+        before = self.cost if self.calls else 0.0
+        self.cost = None if cost is None or before is None else before + cost
+        self.calls += 1
+        if self.parent is not None:
+            self.parent.called(cost)
+
+    def end(self, result: Any, error: BaseException | None) -> Any:
+        seconds = time.perf_counter() - self._started
+        output = plain.first(result, self._output)
+        status = self._ended_as(output, error)
+        content = plain.first(getattr(output, "content", None), self._content)
+        metrics = getattr(output, "metrics", None)
+        error_type = message = None
         if status == "error":
             error_type = type(error).__name__ if error is not None else self.error_type or "run_error"
-            message = str(error) if error is not None else encode.text(content or "")
-            self.span.set_attribute(semconv.ERROR_TYPE, error_type)
-            self.span.set_status(Status(StatusCode.ERROR, message))
+            message = str(error) if error is not None else plain.text(content or "")
             if self.parent is not None:
                 self.parent.error_type = error_type
-        elif status != "cancelled":
-            self.span.set_status(Status(StatusCode.OK))
-        self.instruments.run_finished(self.component_id, self.component_name, self.kind, status, seconds, error_type)
-        self.span.end()
 
-    def _status(self, output: Any, error: BaseException | None) -> str:
+        def record() -> Record:
+            wait = self.ticket.get("wait") if self.parent is None else None
+            return (
+                "run",
+                self.identity,
+                self.kind,
+                self.parent.run_id if self.parent else None,
+                float(wait) if isinstance(wait, int | float) else None,
+                status,
+                error_type,
+                plain.value(self._given),
+                plain.value(content),
+                plain.usage(metrics),
+                plain.first(getattr(metrics, "cost", None), self.cost),
+            )
+
+        self._instruments.run_finished(self.component_id, self.component_name, self.kind, status, seconds, error_type)
+        self._spans.end(self.span, record, message, status != "cancelled")
+        return result
+
+    def _ended_as(self, output: Any, error: BaseException | None) -> str:
+        if self._status is not None:
+            return self._status
         said = str(getattr(getattr(output, "status", None), "value", "")).lower()
-        if self.status is not None:
-            return self.status
         if said in ("completed", "error", "cancelled", "paused"):
             return said
         if error is None:
@@ -130,31 +154,12 @@ def current() -> Run | None:
     return run if isinstance(run, Run) else None
 
 
-def recorder(tracer: Tracer, instruments: Instruments, kind: str) -> Begin:
+def recorder(spans: Spans, instruments: Instruments, kind: str) -> Begin:
     """Begins the record of a run of `kind` (agent, team, workflow) from the arguments of agno's run function."""
 
     def begin(instance: Any, arguments: dict[str, Any]) -> Run:
         component = instance if kind == "workflow" else arguments[kind]
-        run_context = arguments.get("run_context")
-        output = encode.first(arguments.get("run_response"), arguments.get("workflow_run_response"))
-        parent = current()
-        component_id = str(getattr(component, "id", None) or getattr(component, "name", None) or kind)
-        run = Run(
-            kind=kind,
-            component_id=component_id,
-            component_name=str(getattr(component, "name", None) or component_id),
-            # a workflow's step gets the workflow's run context: its own id is only on its own output
-            run_id=str(encode.first(getattr(output, "run_id", None), getattr(run_context, "run_id", None), "")),
-            session_id=str(encode.first(getattr(run_context, "session_id", None), arguments.get("session_id"), "")),
-            user_id=encode.first(getattr(run_context, "user_id", None), arguments.get("user_id")),
-            ticket=parent.ticket if parent else _ticket(run_context, output),
-            parent=parent,
-            tracer=tracer,
-            instruments=instruments,
-            output=output,
-        )
-        run.start(_input(arguments, output))
-        return run
+        return Run(spans, instruments, kind, component, arguments)
 
     return begin
 
@@ -169,11 +174,5 @@ def _ticket(run_context: Any, output: Any) -> dict[str, Any]:
 
 
 def _input(arguments: dict[str, Any], output: Any) -> Any:
-    given = encode.first(arguments.get("execution_input"), getattr(output, "input", None))
-    return encode.first(getattr(given, "input_content", None), getattr(given, "input", None), arguments.get("input"))
-
-
-def _is_own(event: str, kind: str) -> bool:
-    """A team's stream carries its members' events and a workflow's its steps': only its own say how it ended."""
-    prefix = {"agent": "Run", "team": "TeamRun", "workflow": "Workflow"}[kind]
-    return event.startswith(prefix)
+    given = plain.first(arguments.get("execution_input"), getattr(output, "input", None))
+    return plain.first(getattr(given, "input_content", None), getattr(given, "input", None), arguments.get("input"))
