@@ -108,8 +108,6 @@ class ToolCall(Call):
 class ModelCall(Call):
     """One request to a model, streamed or not, with its retries. `first_chunk` in seconds from the start."""
 
-    role = "assistant"  # what streamed becomes a message like any other
-
     def __init__(self, spans: Spans, instruments: Instruments, model: Any, given: dict[str, Any]) -> None:
         self._model = model
         self.model_id = str(getattr(model, "id", None) or "unknown")
@@ -127,7 +125,7 @@ class ModelCall(Call):
         self.first_chunk: float | None = None
         self._parts: list[str] = []
         self._reasoning: list[str] = []
-        self.tool_calls: list[Any] = []
+        self._tool_calls: list[Any] = []
         self._usage: Any = None
 
     def chunk(self, item: Any) -> None:
@@ -141,7 +139,7 @@ class ModelCall(Call):
         if isinstance(reasoning := getattr(item, "reasoning_content", None), str):
             self._reasoning.append(reasoning)
         if calls := getattr(item, "tool_calls", None):
-            self.tool_calls.extend(calls)
+            self._tool_calls.extend(calls)
         self._usage = plain.first(getattr(item, "response_usage", None), self._usage)
 
     def end(self, result: Any, error: BaseException | None) -> Any:
@@ -161,15 +159,13 @@ class ModelCall(Call):
                 )
 
         def record() -> Record:
-            if result is None and self.tool_calls:  # providers stream a tool call in fragments
-                self.tool_calls = self._model.parse_tool_calls(self.tool_calls)
             return (
                 "chat",
                 self.identity,
                 self.provider,
                 self.model_id,
                 plain.messages(self._given) if self._messages is None else self._messages,
-                plain.message(self if result is None else result),
+                self._streamed() if result is None else plain.message(result),
                 usage,
                 cost,
                 self.first_chunk,
@@ -184,13 +180,10 @@ class ModelCall(Call):
         self._spans.end(self.span, record, None if error_type is None else str(error), error is None)
         return result
 
-    @property
-    def content(self) -> str | None:
-        return "".join(self._parts) or None
-
-    @property
-    def reasoning_content(self) -> str:
-        return "".join(self._reasoning)
+    def _streamed(self) -> plain.Message:
+        """What streamed is a message like any other; providers stream a tool call in fragments."""
+        calls = plain.tool_calls(self._model.parse_tool_calls(self._tool_calls)) if self._tool_calls else ()
+        return ("assistant", "".join(self._parts) or None, None, calls, "".join(self._reasoning) or None, ())
 
     def _cost(self, usage: plain.Usage | None) -> float | None:
         return None

@@ -4,7 +4,7 @@ agno's objects are read with getattr: they are its internals, and a field that m
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -44,17 +44,15 @@ def messages(conversation: Iterable[Any]) -> list[Message]:
 
 
 def message(it: Any) -> Message:
-    body = getattr(it, "content", None)
-    calls = getattr(it, "tool_calls", None)
-    call_id = getattr(it, "tool_call_id", None)
-    reasoning = getattr(it, "reasoning_content", None)
+    get = vars(it).get  # of a field that is not there, pydantic makes an exception first
+    body, calls, call_id, reasoning = get("content"), get("tool_calls"), get("tool_call_id"), get("reasoning_content")
     return (
-        str(getattr(it, "role", None) or "assistant"),
+        str(get("role") or "assistant"),
         body if body is None or type(body) is str else text(body),
         call_id if call_id is None else str(call_id),
         tool_calls(calls) if calls else (),
         str(reasoning) if reasoning else None,
-        _media(it),
+        _media(get) if get("images") or get("audio") or get("videos") or get("files") else (),
     )
 
 
@@ -98,11 +96,12 @@ def first(*values: Any) -> Any:
     return next((it for it in values if it is not None), None)
 
 
-def _media(it: Any) -> tuple[str, ...]:
+def _media(get: Callable[[str], Any]) -> tuple[str, ...]:
     """Where images, sounds, videos and files are, or that they are there; never their bytes."""
     found = []
     for kind in ("images", "audio", "videos", "files"):
-        for one in getattr(it, kind, None) or ():
+        given = get(kind) or ()
+        for one in given if isinstance(given, list | tuple) else (given,):
             found.append(f"{kind}: {getattr(one, 'url', None) or getattr(one, 'id', None) or 'inline'}")
     return tuple(found)
 

@@ -40,7 +40,7 @@ class Run:
         self.session_id = str(plain.first(getattr(run_context, "session_id", None), arguments.get("session_id"), ""))
         self.user_id: str | None = plain.first(getattr(run_context, "user_id", None), arguments.get("user_id"))
         self.parent = current()
-        self.ticket = self.parent.ticket if self.parent else _ticket(run_context, output)
+        self.ticket: dict[str, Any] = self.parent.ticket if self.parent else _ticket(run_context, output)
         self.error_type: str | None = None
         self.cost: float | None = None  # of its calls so far, in US dollars; None when that of one is unknown
         self.calls = 0

@@ -33,7 +33,7 @@ def pack(spans: Sequence[ReadableSpan | LiveSpan]) -> bytes:
     order = {key: place for place, key in enumerate(scopes)}
     content = (
         [_scope(scope) for scope in scopes.values()],
-        [(*(_live_row(s) if type(s) is LiveSpan else _row(s)), order[id(s.instrumentation_scope)]) for s in spans],
+        [(*(_live_row(s) if isinstance(s, LiveSpan) else _row(s)), order[id(s.instrumentation_scope)]) for s in spans],
     )
     try:
         return marshal.dumps(content)

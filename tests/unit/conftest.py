@@ -1,14 +1,17 @@
 """A recorder on memory: spans and metrics of real agno runs, without a destination."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import SpanKind
 
 from telemetry import metrics, recorder, wire
 from telemetry.content import Content
@@ -25,6 +28,13 @@ class Recorded:
     kept: list[LiveSpan]
     reader: Scraped
     content: Content
+
+    @contextmanager
+    def current(self, name: str) -> Iterator[None]:
+        span = self.spans.start(name, SpanKind.INTERNAL, trace.INVALID_SPAN)
+        with trace.use_span(span):
+            yield
+        self.spans.end(span, lambda: ("memory", None, "test", None, None, None), None)
 
     def all(self, prefix: str = "") -> list[ReadableSpan]:
         """As they are after their way to the exporter's process, in the order of their ends."""
