@@ -50,6 +50,7 @@ def _run(
         semconv.SPAN_KIND: "CHAIN" if workflow else "AGENT",
         semconv.RUN_KIND: kind,
         **_identity(identity),
+        semconv.OPENINFERENCE_AGENT_NAME: identity[4],
         semconv.RUN_STATUS: status,
         **value(content, "input", given),
         **value(content, "output", answer),

@@ -23,7 +23,6 @@ TOKEN_TYPE: Final = "gen_ai.token.type"
 TOOL_NAME: Final = "gen_ai.tool.name"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 TOOL_TYPE: Final = "gen_ai.tool.type"
-TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
 ERROR_TYPE: Final = "error.type"
 
 # values of gen_ai.operation.name
@@ -56,7 +55,9 @@ LLM_PARAMETERS: Final = "llm.invocation_parameters"
 LLM_TOOLS: Final = "llm.tools"
 COST: Final = "llm.cost.total"  # US dollars
 RETRIEVAL_DOCUMENTS: Final = "retrieval.documents"
+OPENINFERENCE_AGENT_NAME: Final = "agent.name"
 OPENINFERENCE_TOOL_NAME: Final = "tool.name"
+TOOL_DESCRIPTION: Final = "tool.description"
 TOOL_PARAMETERS: Final = "tool.parameters"
 TEXT: Final = "text/plain"
 JSON: Final = "application/json"
