@@ -111,4 +111,5 @@ def _telemetry(settings: Settings) -> pipeline.Settings:
         clickhouse_url=settings.clickhouse_url,
         phoenix_url=settings.phoenix_url,
         phoenix_api_key=settings.phoenix_api_key,
+        prices=settings.telemetry_prices,
     )

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
-from telemetry import logs, metrics, semconv
+from telemetry import logs, metrics, prices, semconv
 from telemetry.buffer import Buffer, Limits
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
@@ -104,6 +104,7 @@ class Telemetry:
                 semconv.PROJECT_NAME: settings.service_name,
             }
         )
+        prices.use(settings.prices)
         ways = signals.choose(settings)
 
         scraped = Scraped()

@@ -16,3 +16,4 @@ class Settings:
     clickhouse_url: str | None = None
     phoenix_url: str | None = None
     phoenix_api_key: str | None = None
+    prices: str | None = None  # a file, see telemetry.prices
