@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -64,7 +63,7 @@ class Telemetry:
     def __init__(self, settings: Settings) -> None:
         self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
         self.requests = RequestSpans()
-        self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
+        self.instruments = metrics.Instruments()
         self._outbox: Outbox | None = None
         self.exposition = Exposition(None)
         self._stops: list[Callable[[float], None]] = []
