@@ -113,4 +113,5 @@ def _telemetry(settings: Settings) -> pipeline.Settings:
         phoenix_api_key=settings.phoenix_api_key,
         content=settings.telemetry_content,
         redact=settings.telemetry_redact,
+        prices=settings.telemetry_prices,
     )

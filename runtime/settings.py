@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime import signatures, throttle
 from runtime.triggers import WEBHOOK
+from telemetry import prices
 
 
 class Settings(BaseSettings):
@@ -82,6 +83,9 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(None, description="ClickHouse, in direct mode: http://user:password@host/otel.")
     phoenix_url: str | None = Field(None, description="Phoenix, in direct mode and for links.")
     phoenix_api_key: str | None = Field(None, description="Phoenix' key, in direct mode.")
+    telemetry_prices: str | None = Field(
+        None, description="A TOML file of models' prices, which win over the table's. None: only the table's."
+    )
     dashboards_url: str | None = Field(None, description="The dashboards, for links.")
 
     model: str | None = Field(None, description="Model of the sample agents, such as openai:gpt-5. None: offline.")
@@ -126,6 +130,13 @@ class Settings(BaseSettings):
                 PyJWKSet.from_dict(json.loads(Path(path).read_text()))
             except (OSError, ValueError, TypeError, AttributeError, PyJWTError) as error:
                 raise ValueError(f"no keys can be read from {path}: {error}") from None
+        return path
+
+    @field_validator("telemetry_prices")
+    @classmethod
+    def _has_prices(cls, path: str | None) -> str | None:
+        if path is not None:
+            prices.read(Path(path))
         return path
 
     @field_validator("drain_seconds")

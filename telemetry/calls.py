@@ -9,7 +9,7 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from telemetry import plain, runs, semconv
+from telemetry import plain, prices, runs, semconv
 from telemetry.metrics import Instruments
 from telemetry.operation import Begin, aiterate, iterate
 from telemetry.span import LiveSpan, Record, Spans
@@ -148,8 +148,13 @@ class ModelCall(Call):
             getattr(result, "response_usage", None), self._usage, getattr(self._assistant, "metrics", None)
         )
         usage = plain.usage(metrics)
-        cost = plain.first(getattr(metrics, "cost", None), self._cost(usage))
+        own = getattr(metrics, "cost", None)
+        cost = self._cost(usage) if own is None else float(own)
         error_type = type(error).__name__ if isinstance(error, Exception) else None
+        if cost is not None:
+            self._instruments.model_cost(
+                self.provider, self.model_id, self.run.component_id if self.run else "unknown", cost
+            )
         if self.run is not None:
             if usage is not None:
                 self.run.called(cost)
@@ -186,7 +191,18 @@ class ModelCall(Call):
         return ("assistant", "".join(self._parts) or None, None, calls, "".join(self._reasoning) or None, ())
 
     def _cost(self, usage: plain.Usage | None) -> float | None:
-        return None
+        if usage is None:
+            return None
+        given, answered, _, read, written, reasoning = usage
+        return prices.cost(
+            self.provider,
+            self.model_id,
+            input_tokens=given,
+            output_tokens=answered,
+            cache_read_tokens=read,
+            cache_write_tokens=written,
+            reasoning_tokens=reasoning,
+        )
 
     def _parameters(self) -> str | None:
         fields = vars(self._model)

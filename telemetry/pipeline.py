@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -9,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
-from telemetry import content, logs, metrics, semconv
+from telemetry import content, logs, metrics, prices, semconv
 from telemetry.buffer import Buffer, Limits
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
@@ -64,7 +64,7 @@ class Telemetry:
         self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE.name)
         self.requests = RequestSpans()
         self.spans = Spans()
-        self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE.name))
+        self.instruments = metrics.Instruments()
         self._outbox: Outbox | None = None
         self.exposition = Exposition(None)
         self._stops: list[Callable[[float], None]] = []
@@ -106,6 +106,8 @@ class Telemetry:
         )
         if settings.redact:
             content.load(settings.redact)  # so that a mistake in it ends the start, here
+        prices.use(settings.prices)
+        threading.Thread(target=prices.load, name="telemetry-prices", daemon=True).start()
         ways = signals.choose(settings)
 
         scraped = Scraped()

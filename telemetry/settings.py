@@ -23,3 +23,4 @@ class Settings:
     phoenix_api_key: str | None = None
     content: Mode = "full"
     redact: str | None = None
+    prices: str | None = None  # a file, see telemetry.prices

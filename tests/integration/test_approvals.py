@@ -1,6 +1,7 @@
 """A run that waits for a person: who is told, how it is decided, and how it goes on."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator

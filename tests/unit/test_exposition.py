@@ -32,7 +32,9 @@ def everything(recorded: Recorded) -> Exposition:
     i.tool_finished("search", 0.2, None)
     i.model_called("openai", "gpt", 1.0, 0.3, {"input": 10, "output": 3}, None)
     i.spans_handled("postgres", "exported", 2)
-    i._record("agno.approval.wait", 5.0, {"agent_id": "support", "decision": "approved"})
+    i.approval_decided("support", "approved", 5.0)
+    i.model_cost("openai", "gpt", "support", 0.25)
+    i.logs_handled("exported", 3)
     for instrument in INSTRUMENTS:
         if instrument.kind == "observable_gauge":
             i.observe(instrument.name, lambda keys=instrument.attributes: [(1.5, dict.fromkeys(keys, "x"))])

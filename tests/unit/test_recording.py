@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import StatusCode
 
 from runtime.offline import OfflineModel
-from telemetry import plain, recorder, runs, semconv
+from telemetry import plain, prices, recorder, runs, semconv
 from telemetry.content import REFUSED, Content
 from telemetry.span import LiveSpan
 from tests.unit.conftest import Recorded, record
@@ -214,6 +215,48 @@ def test_a_coroutine_that_nobody_awaits_any_more_leaves_no_context(
     assert not trace.get_current_span().get_span_context().is_valid
     assert runs.current() is None
     assert "Failed to detach" not in caplog.text
+
+
+def test_a_run_costs_what_its_calls_cost(recorded: Recorded, tmp_path: Path) -> None:
+    table = tmp_path / "prices.toml"
+    table.write_text('["*"]\ninput = 1000000\noutput = 2000000\n')
+    prices.load()
+    prices.use(str(table))
+    try:
+        agent(tools=[lookup]).run("[tool lookup] go")
+    finally:
+        prices.use(None)
+
+    calls = recorded.all("chat")
+    costs = [call.attributes[semconv.INPUT_TOKENS] + 2 * call.attributes[semconv.OUTPUT_TOKENS] for call in calls]
+    assert [call.attributes[semconv.COST] for call in calls] == pytest.approx(costs)
+    assert recorded.span("invoke_agent").attributes[semconv.RUN_COST] == pytest.approx(sum(costs))
+    (point,) = recorded.points("agno.model.cost")
+    assert point.value == pytest.approx(sum(costs))
+    assert dict(point.attributes)["agent_id"] == "weather"
+
+
+def test_what_agno_says_that_a_call_costs_wins(recorded: Recorded) -> None:
+    class Priced(OfflineModel):
+        def invoke(self, *given: Any, **more: Any) -> ModelResponse:
+            answer = super().invoke(*given, **more)
+            assert answer.response_usage is not None
+            answer.response_usage.cost = 0.25
+            return answer
+
+    Agent(id="a", model=Priced(latency=0), telemetry=False).run("go")
+
+    assert recorded.span("chat").attributes[semconv.COST] == 0.25
+    assert recorded.span("invoke_agent").attributes[semconv.RUN_COST] == 0.25
+
+
+def test_an_unknown_cost_is_none_and_not_zero(recorded: Recorded) -> None:
+    prices.load()
+    agent().run("go")
+
+    assert semconv.COST not in recorded.span("chat").attributes
+    assert semconv.RUN_COST not in recorded.span("invoke_agent").attributes
+    assert recorded.points("agno.model.cost") == []
 
 
 @pytest.fixture
