@@ -7,12 +7,12 @@ from typing import Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 
 from telemetry import plain, prices, runs, semconv
 from telemetry.metrics import Instruments
 from telemetry.operation import Begin, aiterate, iterate
-from telemetry.span import LiveSpan, Record, Spans
+from telemetry.span import LiveSpan, Record, Spans, within
 
 # Fields of agno's models which say how an answer is asked for
 _PARAMETERS = (
@@ -37,16 +37,39 @@ class Call:
 
     def __init__(self, spans: Spans, instruments: Instruments, name: str, kind: SpanKind) -> None:
         around = otel.get_current()
-        self.run = runs.current()
-        self.identity = self.run.identity if self.run else None
+        self.run = runs.current(around)
         self._spans = spans
         self._instruments = instruments
-        self.span = spans.start(name, kind, trace.get_current_span(around), around)
-        self.context = trace.set_span_in_context(self.span, around)
+        self.span = spans.start(name, kind, around)
+        self.context = within(around, self.span)
         self._started = time.perf_counter()
 
     def chunk(self, item: Any) -> None:
         """For what is no stream."""
+
+    def end(self, result: Any, error: BaseException | None) -> Any:
+        self._seconds = time.perf_counter() - self._started
+        self._result = result
+        self._error = error
+        self._spans.end(self)
+        return result
+
+    def measure(self) -> None:
+        self._settle(type(self._error).__name__ if isinstance(self._error, Exception) else None, self._error)
+
+    def record(self) -> Record:
+        raise NotImplementedError
+
+    @property
+    def identity(self) -> tuple[Any, ...] | None:
+        return None if self.run is None else self.run.identity
+
+    def _settle(self, error_type: str | None, message: Any) -> None:
+        self._error_type = error_type
+        if error_type is not None:
+            self.span.set_status(StatusCode.ERROR, str(message))
+        elif self._error is None:  # else it was cancelled
+            self.span.set_status(StatusCode.OK)
 
 
 class ToolCall(Call):
@@ -56,7 +79,8 @@ class ToolCall(Call):
         self._call = call
         self._tool = str(call.function.name)
         super().__init__(spans, instruments, f"{semconv.EXECUTE_TOOL} {self._tool}", SpanKind.INTERNAL)
-        self._arguments = plain.text(call.arguments or {}) if self.span.verdict.keep else None
+        arguments = call.arguments
+        self._arguments = plain.text(arguments or {}) if self.span.verdict.keep else None
         self._parts: list[str] | None = None  # of a streaming tool
 
     def chunk(self, item: Any) -> None:
@@ -72,137 +96,138 @@ class ToolCall(Call):
             observed = iterate(answer, self) if isinstance(answer, Iterator) else aiterate(answer, self)
             self._call.result = result.result = observed
             return result
-        seconds = time.perf_counter() - self._started
-        failure = getattr(result, "error", None) if getattr(result, "status", None) == "failure" else None
-        mcp = getattr(self._call.function.entrypoint, "__module__", None) == _MCP
         answer = getattr(answer, "content", answer)  # agno's ToolResult
-        if mcp and isinstance(answer, str) and answer.startswith("Error from MCP tool"):
-            failure = answer
-        output = "".join(self._parts) if self._parts is not None else plain.first(failure, answer)
-        error_type = None
-        if isinstance(error, Exception):
-            error_type = type(error).__name__
+        # now: agno and the user go on with it
+        self._answer = answer if type(answer) is str or not self.span.verdict.keep else plain.value(answer)
+        return super().end(result, error)
+
+    def measure(self) -> None:
+        failed = getattr(self._result, "status", None) == "failure"
+        failure = getattr(self._result, "error", None) if failed else None
+        self._mcp = getattr(self._call.function.entrypoint, "__module__", None) == _MCP
+        if self._mcp and isinstance(self._answer, str) and self._answer.startswith("Error from MCP tool"):
+            failure = self._answer
+        if self._parts is not None:
+            self._answer = "".join(self._parts)
         elif failure is not None:
-            error_type = "tool_error"
+            self._answer = failure
+        error_type = "tool_error" if failure is not None else None
+        if isinstance(self._error, Exception):
+            error_type = type(self._error).__name__
+        self._settle(error_type, plain.first(self._error, failure))
+        self._instruments.tool_finished(self._tool, self._seconds, error_type)
 
-        def record() -> Record:
-            call_id, description = self._call.call_id, self._call.function.description
-            return (
-                "tool",
-                self.identity,
-                self._tool,
-                str(call_id) if call_id else None,
-                str(description) if description else None,
-                plain.text(self._call.arguments or {}) if self._arguments is None else self._arguments,
-                plain.value(output),
-                mcp,
-                error_type,
-            )
-
-        self._instruments.tool_finished(self._tool, seconds, error_type)
-        message = None if error_type is None else str(plain.first(error, failure, ""))
-        self._spans.end(self.span, record, message, error is None)
-        return result
+    def record(self) -> Record:
+        call_id, description = self._call.call_id, self._call.function.description
+        return (
+            "tool",
+            self.identity,
+            self._tool,
+            str(call_id) if call_id else None,
+            str(description) if description else None,
+            plain.text(self._call.arguments or {}) if self._arguments is None else self._arguments,
+            self._answer if isinstance(self._answer, tuple) else plain.value(self._answer),
+            self._mcp,
+            self._error_type,
+        )
 
 
 class ModelCall(Call):
     """One request to a model, streamed or not, with its retries. `first_chunk` in seconds from the start."""
 
+    first_chunk: float | None = None
+    _retries = 0
+    _parts: list[str] | None = None  # of a stream
+    _streamed_usage: Any = None
+
     def __init__(self, spans: Spans, instruments: Instruments, model: Any, given: dict[str, Any]) -> None:
         self._model = model
-        self.model_id = str(getattr(model, "id", None) or "unknown")
-        self.provider = str(getattr(model, "provider", None) or type(model).__name__).lower()
-        super().__init__(spans, instruments, f"{semconv.CHAT} {self.model_id}", SpanKind.CLIENT)
-        self._given = given.get("messages") or ()
+        self._given = given
+        super().__init__(spans, instruments, f"{semconv.CHAT} {model.id}", SpanKind.CLIENT)
         # now: agno goes on to append to this list, and to change what is in it
-        self._messages = plain.messages(self._given) if self.span.verdict.keep else None
-        self._tools = given.get("tools")
-        self._assistant = given.get("assistant_message")  # agno's Message that the answer goes into
-        self._retries = 0
-        self._forget()
-
-    def _forget(self) -> None:
-        self.first_chunk: float | None = None
-        self._parts: list[str] = []
-        self._reasoning: list[str] = []
-        self._tool_calls: list[Any] = []
-        self._usage: Any = None
+        self._messages = plain.messages(given.get("messages") or ()) if self.span.verdict.keep else None
 
     def chunk(self, item: Any) -> None:
-        if self._retries != self.span.retries:  # a stream that failed begins anew
+        if self._parts is None or self._retries != self.span.retries:  # a stream that failed begins anew
             self._retries = self.span.retries
-            self._forget()
-        if self.first_chunk is None:
+            self._parts, self._reasoning, self._tool_calls, self._streamed_usage = [], [], [], None
             self.first_chunk = time.perf_counter() - self._started
-        if isinstance(content := getattr(item, "content", None), str):
+        if type(content := getattr(item, "content", None)) is str:
             self._parts.append(content)
-        if isinstance(reasoning := getattr(item, "reasoning_content", None), str):
+        if type(reasoning := getattr(item, "reasoning_content", None)) is str:
             self._reasoning.append(reasoning)
         if calls := getattr(item, "tool_calls", None):
             self._tool_calls.extend(calls)
-        self._usage = plain.first(getattr(item, "response_usage", None), self._usage)
+        if (usage := getattr(item, "response_usage", None)) is not None:
+            self._streamed_usage = usage
 
     def end(self, result: Any, error: BaseException | None) -> Any:
-        seconds = time.perf_counter() - self._started
-        metrics = plain.first(
-            getattr(result, "response_usage", None), self._usage, getattr(self._assistant, "metrics", None)
-        )
-        usage = plain.usage(metrics)
-        own = getattr(metrics, "cost", None)
-        cost = self._cost(usage) if own is None else float(own)
-        error_type = type(error).__name__ if isinstance(error, Exception) else None
-        if cost is not None:
-            self._instruments.model_cost(
-                self.provider, self.model_id, self.run.component_id if self.run else "unknown", cost
+        metrics = self._streamed_usage if result is None else result.response_usage
+        if metrics is None:
+            metrics = getattr(self._given.get("assistant_message"), "metrics", None)
+        self._usage, self._cost = plain.usage(metrics), getattr(metrics, "cost", None)
+        if result is not None:
+            self._answer: plain.Message | None = plain.message(result) if self.span.verdict.keep else None
+        elif self._messages is None and error is not None:
+            self._messages = plain.messages(self._given.get("messages") or ())
+        return super().end(result, error)
+
+    def measure(self) -> None:
+        super().measure()
+        model, provider = self._named()
+        if self._cost is None and self._usage is not None:
+            given, answered, _, read, written, reasoning = self._usage
+            self._cost = prices.cost(
+                provider,
+                model,
+                input_tokens=given,
+                output_tokens=answered,
+                cache_read_tokens=read,
+                cache_write_tokens=written,
+                reasoning_tokens=reasoning,
             )
         if self.run is not None:
-            if usage is not None:
-                self.run.called(cost)
-            if error_type:
-                self.run.error_type = (
-                    error_type  # agno turns the exception into a status; the run's span names its type
-                )
-
-        def record() -> Record:
-            return (
-                "chat",
-                self.identity,
-                self.provider,
-                self.model_id,
-                plain.messages(self._given) if self._messages is None else self._messages,
-                self._streamed() if result is None else plain.message(result),
-                usage,
-                cost,
-                self.first_chunk,
-                self._parameters(),
-                tuple(map(plain.text, self._tools or ())),
-                error_type,
-            )
-
+            if self._usage is not None:
+                self.run.called(self._cost)
+            if self._error_type:
+                self.run.error_type = self._error_type  # agno turns it into a status; the run's span names its type
         self._instruments.model_called(
-            self.provider, self.model_id, seconds, self.first_chunk, plain.token_counts(usage), error_type
+            provider, model, self._seconds, self.first_chunk, plain.token_counts(self._usage), self._error_type
         )
-        self._spans.end(self.span, record, None if error_type is None else str(error), error is None)
-        return result
+        if self._cost is not None:
+            agent_id = self.run.component_id if self.run else "unknown"
+            self._instruments.model_cost(provider, model, agent_id, float(self._cost))
 
-    def _streamed(self) -> plain.Message:
+    def record(self) -> Record:
+        model, provider = self._named()
+        messages, tools = self._messages, self._given.get("tools") or ()
+        return (
+            "chat",
+            self.identity,
+            provider,
+            model,
+            plain.messages(self._given.get("messages") or ()) if messages is None else messages,
+            self._answered(),
+            self._usage,
+            self._cost,
+            self.first_chunk,
+            self._parameters(),
+            tuple(map(plain.text, tools)),
+            self._error_type,
+        )
+
+    def _named(self) -> tuple[str, str]:
+        provider = getattr(self._model, "provider", None) or type(self._model).__name__
+        return str(self._model.id or "unknown"), str(provider).lower()
+
+    def _answered(self) -> plain.Message:
         """What streamed is a message like any other; providers stream a tool call in fragments."""
+        if self._result is not None:
+            return plain.message(self._result) if self._answer is None else self._answer
+        if self._parts is None:
+            return ("assistant", None, None, (), None, ())
         calls = plain.tool_calls(self._model.parse_tool_calls(self._tool_calls)) if self._tool_calls else ()
         return ("assistant", "".join(self._parts) or None, None, calls, "".join(self._reasoning) or None, ())
-
-    def _cost(self, usage: plain.Usage | None) -> float | None:
-        if usage is None:
-            return None
-        given, answered, _, read, written, reasoning = usage
-        return prices.cost(
-            self.provider,
-            self.model_id,
-            input_tokens=given,
-            output_tokens=answered,
-            cache_read_tokens=read,
-            cache_write_tokens=written,
-            reasoning_tokens=reasoning,
-        )
 
     def _parameters(self) -> str | None:
         fields = vars(self._model)

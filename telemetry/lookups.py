@@ -27,14 +27,12 @@ class Lookup(Call):
         self._given = plain.messages(given) if isinstance(given, list) else given
 
     def end(self, result: Any, error: BaseException | None) -> Any:
-        error_type = type(error).__name__ if isinstance(error, Exception) else None
+        self._answer: Any = _documents(result) if self._encoder == "retrieval" else plain.value(result)
+        return super().end(result, error)
 
-        def record() -> Record:
-            answer: Any = _documents(result) if self._encoder == "retrieval" else plain.value(result)
-            return (self._encoder, self.identity, self._operation, plain.value(self._given), answer, error_type)
-
-        self._spans.end(self.span, record, None if error_type is None else str(error), error is None)
-        return result
+    def record(self) -> Record:
+        given = plain.value(self._given)
+        return (self._encoder, self.identity, self._operation, given, self._answer, self._error_type)
 
 
 def retrievals(spans: Spans, instruments: Instruments) -> Begin:

@@ -52,7 +52,7 @@ class Recording:
                 raise
             return _end(operation, result, None)
         finally:
-            _leave(operation, token)
+            context.detach(token)
 
     async def coroutine(self, wrapped: Callable[..., Awaitable[Any]], instance: Any, args: Any, kwargs: Any) -> Any:
         operation = self._start(instance, args, kwargs)
@@ -92,7 +92,9 @@ class Recording:
 
     def _start(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
         try:
-            return self._begin(instance, {**dict(zip(self._names, args, strict=False)), **kwargs})
+            if args:
+                kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+            return self._begin(instance, kwargs)
         except Exception:
             log.exception("an operation could not be recorded; it runs unrecorded")
             return None

@@ -83,12 +83,14 @@ class Telemetry:
 
     def flush(self, timeout: float) -> bool:
         """Sends all spans that have ended. False when `timeout` (seconds) passed first."""
+        self.spans.flush()
         return self._outbox is None or self._outbox.flush(timeout)
 
     def shutdown(self, timeout: float) -> None:
         """Flushes and stops everything within about `timeout` seconds; what is left then is dropped and counted."""
         deadline = time.monotonic() + timeout
         self.instruments.close()
+        self.spans.close()
         while self._stops:
             self._stops.pop()(max(0.1, deadline - time.monotonic()))
 

@@ -1,17 +1,18 @@
 """A run of an agent, team or workflow, as a span that continues the trace of the webhook that caused it."""
 
 import time
+from functools import cached_property
 from typing import Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from telemetry import plain, semconv
 from telemetry.metrics import Instruments
 from telemetry.operation import Begin
-from telemetry.span import LiveSpan, Record, Spans
+from telemetry.span import Record, Spans, within
 
 _RUN_KEY = otel.create_key("agno-run")
 _STATUS_OF_EVENT = {"Completed": "completed", "Error": "error", "Cancelled": "cancelled", "Paused": "paused"}
@@ -22,54 +23,60 @@ _propagator = TraceContextTextMapPropagator()
 class Run:
     """A run in progress; everything that its calls inherit. Ids are agno's own."""
 
+    cost: float | None = None  # of its calls so far, in US dollars; None when that of one is unknown
+    calls = 0
+    error_type: str | None = None  # of its last model call that failed
+    status: str | None = None  # as its stream said
+    content: Any = None
+
     def __init__(
-        self,
-        spans: Spans,
-        instruments: Instruments,
-        kind: str,
-        component: Any,
-        arguments: dict[str, Any],
+        self, spans: Spans, instruments: Instruments, kind: str, component: Any, arguments: dict[str, Any]
     ) -> None:
-        run_context = arguments.get("run_context")
-        output = plain.first(arguments.get("run_response"), arguments.get("workflow_run_response"))
-        self.kind = kind
-        self.component_id = str(getattr(component, "id", None) or getattr(component, "name", None) or kind)
-        self.component_name = str(getattr(component, "name", None) or self.component_id)
-        # a workflow's step gets the workflow's run context: its own id is only on its own output
-        self.run_id = str(plain.first(getattr(output, "run_id", None), getattr(run_context, "run_id", None), ""))
-        self.session_id = str(plain.first(getattr(run_context, "session_id", None), arguments.get("session_id"), ""))
-        self.user_id: str | None = plain.first(getattr(run_context, "user_id", None), arguments.get("user_id"))
-        self.parent = current()
-        self.ticket: dict[str, Any] = self.parent.ticket if self.parent else _ticket(run_context, output)
-        self.error_type: str | None = None
-        self.cost: float | None = None  # of its calls so far, in US dollars; None when that of one is unknown
-        self.calls = 0
+        around = otel.get_current()
         self._spans = spans
         self._instruments = instruments
-        self._given = _input(arguments, output)
-        self._output = output  # agno's RunOutput
-        self._content: Any = None
-        self._status: str | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        operation = semconv.INVOKE_WORKFLOW if self.kind == "workflow" else semconv.INVOKE_AGENT
-        around = otel.get_current()
-        parent = trace.get_current_span(around)
+        self.kind = kind
+        self._component = component
+        self._arguments = arguments
+        output = arguments.get("run_response")
+        self._output = arguments.get("workflow_run_response") if output is None else output  # agno's RunOutput
+        self._run_context = arguments.get("run_context")
+        parent: Run | None = around.get(_RUN_KEY)  # type: ignore[assignment]
+        self.parent = parent
+        self.ticket: dict[str, Any] = _ticket(self._run_context, self._output) if parent is None else parent.ticket
         links = []
-        if self.parent is None and self.ticket and not parent.get_span_context().is_valid:
+        if parent is None and self.ticket and not trace.get_current_span(around).get_span_context().is_valid:
             around = _propagator.extract(self.ticket, context=around)
-            parent = trace.get_current_span(around)
-            links = [Link(parent.get_span_context())]
-        self.identity = self._identity()
-        self.span: LiveSpan = self._spans.start(f"{operation} {self.component_name}", SpanKind.INTERNAL, parent, around)
-        self.span.links = links
-        self.context = otel.set_value(_RUN_KEY, self, trace.set_span_in_context(self.span, around))
-        self._instruments.run_started(self.component_id, self.kind)
+            links = [Link(trace.get_current_span(around).get_span_context())]
+        operation = semconv.INVOKE_WORKFLOW if kind == "workflow" else semconv.INVOKE_AGENT
+        name = getattr(component, "name", None)
+        self.component_id = str(getattr(component, "id", None) or name or kind)
+        self.component_name = str(name or self.component_id)
+        self.span = spans.start(f"{operation} {self.component_name}", SpanKind.INTERNAL, around)
+        if links:
+            self.span.links = links
+        self.context = within(around, self.span, **{_RUN_KEY: self})
+        instruments.run_started(self.component_id, kind)
         self._started = time.perf_counter()
 
-    def _identity(self) -> tuple[Any, ...]:
-        """What every span of this run carries, as telemetry.encode.identity takes it."""
+    @cached_property
+    def run_id(self) -> str:
+        """A workflow's step gets the workflow's run context: its own id is only on its own output."""
+        return str(plain.first(getattr(self._output, "run_id", None), getattr(self._run_context, "run_id", None), ""))
+
+    @cached_property
+    def session_id(self) -> str:
+        found = getattr(self._run_context, "session_id", None)
+        return str(plain.first(found, self._arguments.get("session_id"), ""))
+
+    @cached_property
+    def user_id(self) -> str | None:
+        found = plain.first(getattr(self._run_context, "user_id", None), self._arguments.get("user_id"))
+        return str(found) if found else None
+
+    @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What every span of this run carries, as telemetry.encode takes it."""
         delivery = self.ticket.get("delivery_id")
         return (
             self.run_id,
@@ -77,7 +84,7 @@ class Run:
             self.session_id,
             self.component_id,
             self.component_name,
-            str(self.user_id) if self.user_id else None,
+            self.user_id,
             str(delivery) if delivery else None,
             str(self.ticket.get("source", "")),
         )
@@ -86,14 +93,27 @@ class Run:
         """One event of a stream: the first terminal one decides (a workflow closes its inner stream after it)."""
         if hasattr(item, "status") and hasattr(item, "messages"):  # the RunOutput itself
             self._output = item
-        event = str(getattr(item, "event", None) or "")
+        event = getattr(item, "event", None)
         # a team's stream carries its members' events and a workflow's its steps': only its own say how it ended
-        if self._status is not None or not event.startswith(_PREFIX_OF_EVENT[self.kind]):
+        if self.status is not None or not event or not event.startswith(_PREFIX_OF_EVENT[self.kind]):
             return
         for suffix, status in _STATUS_OF_EVENT.items():
             if event.endswith(suffix):
-                self._status = status
-                self._content = getattr(item, "content", None)
+                self.status = status
+                self.content = getattr(item, "content", None)
+
+    def end(self, result: Any, error: BaseException | None) -> Any:
+        self._seconds = time.perf_counter() - self._started
+        output = self._output if result is None else result
+        self._error = error
+        self._said = getattr(output, "status", None)  # now: a run that is continued goes on with the same output
+        content = getattr(output, "content", None)
+        content = self.content if content is None else content
+        self._answer = content if type(content) is str or not self.span.verdict.keep else plain.value(content)
+        self._metrics = getattr(output, "metrics", None)
+        self._usage = plain.usage(self._metrics)
+        self._spans.end(self)
+        return result
 
     def called(self, cost: float | None) -> None:
         """One of its model calls has ended, which is one of the run's that it is part of, too."""
@@ -103,55 +123,53 @@ class Run:
         if self.parent is not None:
             self.parent.called(cost)
 
-    def end(self, result: Any, error: BaseException | None) -> Any:
-        seconds = time.perf_counter() - self._started
-        output = plain.first(result, self._output)
-        status = self._ended_as(output, error)
-        content = plain.first(getattr(output, "content", None), self._content)
-        metrics = getattr(output, "metrics", None)
-        error_type = message = None
-        if status == "error":
-            error_type = type(error).__name__ if error is not None else self.error_type or "run_error"
-            message = str(error) if error is not None else plain.text(content or "")
+    def measure(self) -> None:
+        self._ended_as, self._error_type = self._outcome(), None
+        if self._ended_as == "error":
+            error = self._error
+            self._error_type = self.error_type or "run_error" if error is None else type(error).__name__
             if self.parent is not None:
-                self.parent.error_type = error_type
+                self.parent.error_type = self._error_type
+            said = (plain.value(self._answer) or ("",))[0] if not isinstance(self._answer, tuple) else self._answer[0]
+            self.span.set_status(StatusCode.ERROR, said if error is None else str(error))
+        elif self._ended_as != "cancelled":
+            self.span.set_status(StatusCode.OK)
+        self._instruments.run_finished(
+            self.component_id, self.component_name, self.kind, self._ended_as, self._seconds, self._error_type
+        )
 
-        def record() -> Record:
-            wait = self.ticket.get("wait") if self.parent is None else None
-            return (
-                "run",
-                self.identity,
-                self.kind,
-                self.parent.run_id if self.parent else None,
-                float(wait) if isinstance(wait, int | float) else None,
-                status,
-                error_type,
-                plain.value(self._given),
-                plain.value(content),
-                plain.usage(metrics),
-                plain.first(getattr(metrics, "cost", None), self.cost),
-            )
+    def record(self) -> Record:
+        wait = self.ticket.get("wait") if self.parent is None else None
+        return (
+            "run",
+            self.identity,
+            self.kind,
+            self.parent.run_id if self.parent else None,
+            float(wait) if isinstance(wait, int | float) else None,
+            self._ended_as,
+            self._error_type,
+            plain.value(_input(self._arguments, self._output)),
+            self._answer if isinstance(self._answer, tuple) else plain.value(self._answer),
+            self._usage,
+            plain.first(getattr(self._metrics, "cost", None), self.cost),
+        )
 
-        self._instruments.run_finished(self.component_id, self.component_name, self.kind, status, seconds, error_type)
-        self._spans.end(self.span, record, message, status != "cancelled")
-        return result
-
-    def _ended_as(self, output: Any, error: BaseException | None) -> str:
-        if self._status is not None:
-            return self._status
-        said = str(getattr(getattr(output, "status", None), "value", "")).lower()
+    def _outcome(self) -> str:
+        if self.status is not None:
+            return self.status
+        said = str(getattr(self._said, "value", "")).lower()
         if said in ("completed", "error", "cancelled", "paused"):
             return said
-        if error is None:
+        if self._error is None:
             return "completed"
         # GeneratorExit: the consumer went away; CancelledError and KeyboardInterrupt are no Exceptions either
-        return "error" if isinstance(error, Exception) else "cancelled"
+        return "error" if isinstance(self._error, Exception) else "cancelled"
 
 
-def current() -> Run | None:
+def current(around: otel.Context | None = None) -> Run | None:
     """The run whose code is running, or None."""
-    run = otel.get_value(_RUN_KEY)
-    return run if isinstance(run, Run) else None
+    run: Run | None = (otel.get_current() if around is None else around).get(_RUN_KEY)  # type: ignore[assignment]
+    return run
 
 
 def recorder(spans: Spans, instruments: Instruments, kind: str) -> Begin:

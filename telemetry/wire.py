@@ -53,10 +53,11 @@ def _scope(scope: InstrumentationScope | None) -> tuple[Any, ...] | None:
 
 
 def _live_row(span: LiveSpan) -> tuple[Any, ...]:
+    state = tuple(span.trace_state.items()) if span.trace_state else None
     return (
         span.name,
-        _context(span.context, sampled=True),  # since it is kept, whatever was decided first
-        _context(span.parent),
+        (span.trace_id, span.span_id, False, 1, state),  # it is kept, so sampled, whatever was decided first
+        (span.trace_id, span.parent_id, span.parent_remote, 1, state) if span.parent_id else None,
         _plain(span.attributes) if span.attributes else {},
         0,
         [(name, at, _plain(attributes), 0) for name, at, attributes in span.events] if span.events else None,
@@ -144,11 +145,11 @@ def _recorded(record: Record, content: Content) -> dict[str, Any]:
         return {}
 
 
-def _context(context: SpanContext | None, sampled: bool = False) -> tuple[Any, ...] | None:
+def _context(context: SpanContext | None) -> tuple[Any, ...] | None:
     if context is None:
         return None
     trace_id, span_id, is_remote, flags, state, _ = context
-    return trace_id, span_id, is_remote, 1 if sampled else int(flags), tuple(state.items()) if state else None
+    return trace_id, span_id, is_remote, int(flags), tuple(state.items()) if state else None
 
 
 def _made_context(made: tuple[Any, ...] | None) -> SpanContext | None:

@@ -1,6 +1,5 @@
 """The wait for a person as a metric, and as a span in the trace of the run that waited."""
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -25,7 +24,7 @@ def _record(decided: Decided, telemetry: Telemetry) -> None:
         return
     around = TraceContextTextMapPropagator().extract({"traceparent": decided.traceparent})
     name = f"approval {record['tool_name']}"
-    span = telemetry.spans.start(name, SpanKind.INTERNAL, trace.get_current_span(around), around)
+    span = telemetry.spans.start(name, SpanKind.INTERNAL, around)
     span.started = int(decided.asked_at * 1e9)
     recorded = (
         "approval",
@@ -38,4 +37,4 @@ def _record(decided: Decided, telemetry: Telemetry) -> None:
         plain.value(record["tool_args"]),
         plain.value(decision.arguments if decision.arguments is not None else decision.reason),
     )
-    telemetry.spans.end(span, lambda: recorded, None)
+    telemetry.spans.keep(span, recorded)

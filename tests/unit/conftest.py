@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -31,13 +32,14 @@ class Recorded:
 
     @contextmanager
     def current(self, name: str) -> Iterator[None]:
-        span = self.spans.start(name, SpanKind.INTERNAL, trace.INVALID_SPAN)
+        span = self.spans.start(name, SpanKind.INTERNAL, Context())
         with trace.use_span(span):
             yield
-        self.spans.end(span, lambda: ("memory", None, "test", None, None, None), None)
+        self.spans.keep(span, ("memory", None, "test", None, None, None))
 
     def all(self, prefix: str = "") -> list[ReadableSpan]:
         """As they are after their way to the exporter's process, in the order of their ends."""
+        self.spans.flush()
         sent = wire.unpack(wire.pack(self.kept), Resource({}), self.content)
         return [span for span in sent if span.name.startswith(prefix)]
 
@@ -46,6 +48,7 @@ class Recorded:
         return span
 
     def points(self, name: str) -> list[Any]:
+        self.spans.flush()
         data = self.reader.get_metrics_data()
         return [
             point
@@ -69,6 +72,7 @@ def record(sampler: Sampler = ALWAYS_ON, content: Content = wire.EVERYTHING) -> 
     recorder.install(found)
     yield found
     recorder.uninstall()
+    found.spans.close()
     meters.shutdown()
     tracers.shutdown()
 

@@ -224,6 +224,7 @@ def test_a_run_costs_what_its_calls_cost(recorded: Recorded, tmp_path: Path) -> 
     prices.use(str(table))
     try:
         agent(tools=[lookup]).run("[tool lookup] go")
+        recorded.spans.flush()
     finally:
         prices.use(None)
 
