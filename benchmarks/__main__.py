@@ -2,10 +2,11 @@
 
 import argparse
 
-from benchmarks import ingest, overhead, pipeline, queue, reload, webhooks
+from benchmarks import agentos, ingest, overhead, pipeline, queue, reload, webhooks
 from benchmarks.figures import report
 
 BENCHMARKS = {
+    "agentos": agentos,
     "ingest": ingest,
     "overhead": overhead,
     "pipeline": pipeline,

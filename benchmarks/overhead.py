@@ -49,7 +49,7 @@ from stack.home import Home
 from stack.process import PROJECT
 
 MODES = ("sync", "async", "streaming")
-ROUNDS, QUICK_ROUNDS = 13, 3
+ROUNDS, QUICK_ROUNDS = 13, 2
 RUNS = 60  # of a round
 TAIL_ROUNDS, QUICK_TAIL_ROUNDS = 6, 1
 TAIL_RUNS, TAIL_RATE = 400, 200.0
