@@ -118,9 +118,8 @@ def _value(value: Any) -> bytes:
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise ValueError(f"{value} has more than 64 bits")
-        return b"\x18" + _varint(value)
+        # what has more than 64 bits the SDK leaves out, and says so in a log
+        return b"\x18" + _varint(value) if -(2**63) <= value < 2**63 else _field(0x0A, str(value).encode())
     if isinstance(value, float):
         return b"\x21" + _double(value)
     if isinstance(value, bytes):
