@@ -1,6 +1,7 @@
 """The instruments: what is recorded is what is read, with the attributes that the catalogue declares, and bounded."""
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,20 @@ def test_without_a_meter_nothing_is_kept_but_gauges_can_be_read() -> None:
     assert instruments.histograms.metrics(0) == []
     instruments.observe("agno.queue.depth", lambda: [(3, {"queue": "default", "state": "queued"})])
     assert instruments.observed("agno.queue.depth") == [(3, {"queue": "default", "state": "queued"})]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12: threads, which are the point
+def test_a_forked_process_can_count(recorded: Recorded) -> None:
+    """A lock that another thread held when the process was copied would be held there for ever."""
+    instruments = recorded.instruments
+    with instruments._sums._lock, instruments.histograms._lock, instruments._lock:
+        child = os.fork()
+        if child == 0:
+            instruments.after_fork()
+            instruments.webhook_answered("a", "webhook", "accepted", 1.0)
+            instruments.observe("agno.queue.depth", lambda: [])
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_the_page_is_what_the_catalogue_says() -> None:
