@@ -20,6 +20,12 @@ class Handler(logging.Handler):
         super().__init__(level)
         self._put = put
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As every handler does, but without a lock: a value that takes long to show holds up only its own thread."""
+        if passed := self.filter(record):
+            self.emit(record)
+        return bool(passed)
+
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.partition(".")[0] in _OWN:
             return

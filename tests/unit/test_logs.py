@@ -265,6 +265,27 @@ def test_the_values_are_those_at_the_time(started: Started) -> None:
     assert started.record("items").body == "items [1]"
 
 
+def test_a_value_that_is_slow_to_show_holds_up_only_its_own_thread(started: Started) -> None:
+    entered, released = threading.Event(), threading.Event()
+
+    class Slow:
+        def __str__(self) -> str:
+            entered.set()
+            assert released.wait(60)
+            return "slow"
+
+    (ours,) = [handler for handler in logging.getLogger().handlers if isinstance(handler, logs.Handler)]
+    slow = logging.LogRecord("slow", logging.WARNING, "", 1, "%s", (Slow(),), None)
+    thread = threading.Thread(target=ours.handle, args=(slow,))
+    thread.start()
+    assert entered.wait(60)
+    log.warning("quick")
+    assert started.record().body == "quick"
+    released.set()
+    thread.join(60)
+    assert started.record("slow").body == "slow"
+
+
 def test_what_telemetry_itself_logs_is_not_sent(started: Started) -> None:
     for name in ("telemetry.outbox", "opentelemetry.sdk", "grpc", "psycopg.pool"):
         logging.getLogger(name).error("cannot send")

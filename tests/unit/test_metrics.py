@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agno.agent import Agent
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from runtime.offline import OfflineModel
 from telemetry import reference
 from telemetry.catalogue import BY_NAME, INSTRUMENTS, MOST_SERIES
 from telemetry.exposition import Exposition
@@ -64,6 +66,18 @@ def test_names_without_end_are_one_series(recorded: Recorded) -> None:
     assert len(tools) == MOST_SERIES + 1
     assert [point.count for point in tools if point.attributes == overflow] == [500]
     assert b"otel_metric_overflow" in Exposition(recorded.reader).prometheus()[0]
+
+
+def test_agents_without_a_name_are_one_series(recorded: Recorded) -> None:
+    """agno makes up an id for each of them."""
+    for _ in range(3):
+        Agent(model=OfflineModel(latency=0), telemetry=False).run("hello")
+    Agent(id="mild-tesla", model=OfflineModel(latency=0), telemetry=False).run("hello")
+    runs = {point.attributes["agent_id"]: point.value for point in recorded.points("agno.agent.runs")}
+    assert runs == {"unnamed": 3, "mild-tesla": 1}
+    assert [point.value for point in recorded.points("agno.agent.in_progress")] == [0, 0]
+    names = [point.attributes["gen_ai.agent.name"] for point in recorded.points("gen_ai.invoke_agent.duration")]
+    assert names == ["unnamed", "mild-tesla"]
 
 
 def test_costs_are_added_up(recorded: Recorded) -> None:
