@@ -2,12 +2,13 @@
 
 import argparse
 
-from benchmarks import agentos, ingest, overhead, pipeline, queue, reload, webhooks
+from benchmarks import agentos, ingest, metrics, overhead, pipeline, queue, reload, webhooks
 from benchmarks.figures import report
 
 BENCHMARKS = {
     "agentos": agentos,
     "ingest": ingest,
+    "metrics": metrics,
     "overhead": overhead,
     "pipeline": pipeline,
     "queue": queue,

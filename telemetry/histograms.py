@@ -68,6 +68,10 @@ class Histograms:
                 values = OVERFLOW
             return all_series.setdefault(values, _Series([0] * (len(self._instruments[name].buckets) + 1)))
 
+    def after_fork(self) -> None:
+        """In a forked child: who held the lock does not exist there."""
+        self._lock = threading.Lock()
+
     def metrics(self, since: int) -> list[Metric]:
         """All that have a value. Exemplars are those of `since` (nanoseconds) or later."""
         now = time.time_ns()

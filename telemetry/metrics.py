@@ -1,7 +1,9 @@
 """The instruments as verbs: callers say what happened and never see a meter."""
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -11,6 +13,10 @@ from telemetry.catalogue import INSTRUMENTS, Values
 from telemetry.histograms import Histograms
 from telemetry.sample import Sample
 from telemetry.sums import Sums
+
+# What agno 3.1.10 calls an agent that has neither a name nor an id: another one for each that is made, maybe in a tool.
+_RANDOM = re.compile(r"[a-z]+-[a-z]+-[0-9a-f]{8}")
+UNNAMED = "unnamed"
 
 T = TypeVar("T")
 Record = Callable[[str, float, Values], None]
@@ -49,6 +55,12 @@ class Instruments:
         self._samples.append(sample)
         return sample.get
 
+    def after_fork(self) -> None:
+        """In a forked child: who held a lock here does not exist there."""
+        self._lock = threading.Lock()
+        self._sums.after_fork()
+        self.histograms.after_fork()
+
     def close(self) -> None:
         for sample in self._samples:
             sample.stop(0.2)
@@ -76,11 +88,12 @@ class Instruments:
         self._add("agno.agents.reloads", 1, (outcome,))
 
     def run_started(self, agent_id: str, kind: str) -> None:
-        self._add("agno.agent.in_progress", 1, (agent_id, kind))
+        self._add("agno.agent.in_progress", 1, (_named(agent_id), kind))
 
     def run_finished(
         self, agent_id: str, agent_name: str, kind: str, status: str, seconds: float, error_type: str | None
     ) -> None:
+        agent_id, agent_name = _named(agent_id), _named(agent_name)
         self._add("agno.agent.in_progress", -1, (agent_id, kind))
         self._add("agno.agent.runs", 1, (agent_id, kind, status))
         self._record("agno.agent.duration", seconds, (agent_id, kind, status))
@@ -110,7 +123,7 @@ class Instruments:
 
     def model_cost(self, provider: str, model: str, agent_id: str, dollars: float) -> None:
         """Only of a call whose price is known: see telemetry.prices."""
-        self._add("agno.model.cost", dollars, (provider, model, agent_id))
+        self._add("agno.model.cost", dollars, (provider, model, _named(agent_id)))
 
     def spans_handled(self, destination: str, outcome: str, count: int) -> None:
         self._add("agno.telemetry.spans", count, (destination, outcome))
@@ -134,6 +147,11 @@ class Instruments:
             return [Observation(value, dict(attributes)) for value, attributes in self.observed(name)]
 
         return observe
+
+
+@lru_cache(4096)
+def _named(agent: str) -> str:
+    return UNNAMED if _RANDOM.fullmatch(agent) else agent
 
 
 def _nothing(name: str, value: float, values: Values) -> None: ...

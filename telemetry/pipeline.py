@@ -1,23 +1,22 @@
 """Providers and destinations: where spans, metrics and logs go, and how they are flushed before the process ends."""
 
 import os
-import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
 from telemetry import content, logs, metrics, prices, semconv
-from telemetry.buffer import Buffer, Limits
+from telemetry.buffer import Limits
+from telemetry.entries import without_secrets
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
 from telemetry.request import RequestSpans
@@ -37,24 +36,6 @@ class _Ended(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is not None and span.context.trace_flags.sampled:
             self._put(span)
-
-
-class _BufferedLogs(LogRecordProcessor):
-    def __init__(self, buffer: Buffer[ReadableLogRecord], resource: Resource) -> None:
-        self._buffer = buffer
-        self._resource = resource
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        self._buffer.put(
-            ReadableLogRecord(
-                log_record.log_record, log_record.resource or self._resource, log_record.instrumentation_scope
-            )
-        )
-
-    def shutdown(self) -> None: ...
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._buffer.flush(timeout_millis / 1000)
 
 
 class Telemetry:
@@ -123,7 +104,7 @@ class Telemetry:
         self.exposition = Exposition(scraped)
         self._stops.append(lambda seconds: meters.shutdown(timeout_millis=seconds * 1000))
 
-        self._start_logs(resource, *ways.logs)
+        self._stops.append(logs.Logs(resource, *ways.logs, _limits("OTEL_BLRP"), self.instruments.logs_handled).stop)
         names = list(destinations.spans(settings))
         outbox = self._outbox = Outbox(settings, resource, _limits("OTEL_BSP"), names, self.instruments.spans_handled)
         self._stops.append(outbox.stop)
@@ -140,25 +121,6 @@ class Telemetry:
         self.tracer = tracers.get_tracer(SCOPE.name)
         self.requests = RequestSpans(tracers, outbox.put)
         self.spans = Spans(tracers, outbox.put)
-
-    def _start_logs(
-        self, resource: Resource, send: Callable[[Sequence[ReadableLogRecord]], None], close: Callable[[], None]
-    ) -> None:
-        buffer = Buffer("logs", send, _limits("OTEL_BLRP"), lambda outcome, records: None)
-        provider = LoggerProvider(resource, shutdown_on_exit=False)
-        provider.add_log_record_processor(_BufferedLogs(buffer, resource))
-        handler = logs.Handler(provider)
-        attached = logs.loggers()
-        for logger in attached:
-            logger.addHandler(handler)
-
-        def stop(seconds: float) -> None:
-            for logger in attached:
-                logger.removeHandler(handler)
-            buffer.stop(seconds)
-            close()
-
-        self._stops.append(stop)
 
 
 def start(settings: Settings) -> Telemetry:
@@ -178,7 +140,7 @@ def _limits(prefix: str) -> Limits:
 
 def _without_secrets(error: str | None) -> str | None:
     """Clients put the address that they failed at into their errors, and a password may be part of it."""
-    return error and re.sub(r"://[^/@\s]*@", "://", error)[:500]
+    return error and without_secrets(error)[:500]
 
 
 def _interval() -> float:

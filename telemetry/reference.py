@@ -19,8 +19,9 @@ _INTRODUCTION = f"""<!-- Made by `make generate` from telemetry/catalogue.py: ed
 
 Every instrument, with all attributes that it has. Where the values of an attribute are listed, there are no others; the
 other attributes are names of what is deployed: never the id of a run, a session or a delivery, nor anything that a
-stranger sent (an agent that does not exist is `unknown`). An instrument has at most {MOST_SERIES:,} series; what comes
-beyond is counted in one, with the attribute `otel.metric.overflow` only.
+stranger sent (an agent that does not exist is `unknown`, one that was given neither name nor id `unnamed`). An
+instrument has at most {MOST_SERIES:,} series; what comes beyond is counted in one, with the attribute
+`otel.metric.overflow` only.
 
 They are sent to the collector or to ClickHouse (`otel_metrics_*`), and `/api/metrics` shows the same. In Prometheus'
 names dots become underscores; then comes the unit, if it is `s` (`_seconds`) or `By` (`_bytes`), then `_total` if it

@@ -24,6 +24,10 @@ class Sums:
             else:
                 sums[OVERFLOW] = sums.get(OVERFLOW, 0) + amount
 
+    def after_fork(self) -> None:
+        """In a forked child: who held the lock does not exist there."""
+        self._lock = threading.Lock()
+
     def read(self, name: str) -> list[tuple[float, dict[str, str | bool]]]:
         """Each sum with its attributes."""
         with self._lock:

@@ -1,13 +1,16 @@
 """The instruments: what is recorded is what is read, with the attributes that the catalogue declares, and bounded."""
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agno.agent import Agent
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from runtime.offline import OfflineModel
 from telemetry import reference
 from telemetry.catalogue import BY_NAME, INSTRUMENTS, MOST_SERIES
 from telemetry.exposition import Exposition
@@ -65,6 +68,18 @@ def test_names_without_end_are_one_series(recorded: Recorded) -> None:
     assert b"otel_metric_overflow" in Exposition(recorded.reader).prometheus()[0]
 
 
+def test_agents_without_a_name_are_one_series(recorded: Recorded) -> None:
+    """agno makes up an id for each of them."""
+    for _ in range(3):
+        Agent(model=OfflineModel(latency=0), telemetry=False).run("hello")
+    Agent(id="mild-tesla", model=OfflineModel(latency=0), telemetry=False).run("hello")
+    runs = {point.attributes["agent_id"]: point.value for point in recorded.points("agno.agent.runs")}
+    assert runs == {"unnamed": 3, "mild-tesla": 1}
+    assert [point.value for point in recorded.points("agno.agent.in_progress")] == [0, 0]
+    names = [point.attributes["gen_ai.agent.name"] for point in recorded.points("gen_ai.invoke_agent.duration")]
+    assert names == ["unnamed", "mild-tesla"]
+
+
 def test_costs_are_added_up(recorded: Recorded) -> None:
     for dollars in (0.25, 0.5, 0.0):
         recorded.instruments.model_cost("openai", "gpt-4.1", "support", dollars)
@@ -96,6 +111,20 @@ def test_without_a_meter_nothing_is_kept_but_gauges_can_be_read() -> None:
     assert instruments.histograms.metrics(0) == []
     instruments.observe("agno.queue.depth", lambda: [(3, {"queue": "default", "state": "queued"})])
     assert instruments.observed("agno.queue.depth") == [(3, {"queue": "default", "state": "queued"})]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12: threads, which are the point
+def test_a_forked_process_can_count(recorded: Recorded) -> None:
+    """A lock that another thread held when the process was copied would be held there for ever."""
+    instruments = recorded.instruments
+    with instruments._sums._lock, instruments.histograms._lock, instruments._lock:
+        child = os.fork()
+        if child == 0:
+            instruments.after_fork()
+            instruments.webhook_answered("a", "webhook", "accepted", 1.0)
+            instruments.observe("agno.queue.depth", lambda: [])
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_the_page_is_what_the_catalogue_says() -> None:
