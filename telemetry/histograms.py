@@ -67,6 +67,9 @@ class Histograms:
             if span.trace_flags.sampled:
                 series.exemplars[bucket] = Exemplar({}, value, time.time_ns(), span.span_id, span.trace_id)
 
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+
     def metrics(self, since: int) -> list[Metric]:
         """All that have a value. Exemplars are those of `since` (nanoseconds) or later."""
         now = time.time_ns()
@@ -112,6 +115,9 @@ class Exported(PeriodicExportingMetricReader):
 
     histograms: Histograms | None = None
     _sent_at = 0
+
+    def _at_fork_reinit(self) -> None:
+        """Nothing: in a forked child the SDK (1.45) would send its parent's metrics once more."""
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **more: Any) -> None:
         since, self._sent_at = self._sent_at, time.time_ns()

@@ -2,13 +2,17 @@
 
 import logging
 import traceback
+from collections.abc import Callable, Sequence
 
 from opentelemetry import context
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AnyValue
 
 from telemetry import runs, semconv
+from telemetry.buffer import Buffer, Limits
+from telemetry.losses import Announcer, Destination
 
 # What carries telemetry away must not make more of it: an exporter that cannot reach its destination says so in a log.
 _OWN = ("opentelemetry", "telemetry", "grpc", "urllib3", "clickhouse_connect", "psycopg")
@@ -55,6 +59,67 @@ class Handler(logging.Handler):
                 attributes=attributes,
             )
         )
+
+
+class Logs:
+    """Python's and agno's loggers, handled until `stop`. `send` raises to be called again with the same records."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        send: Callable[[Sequence[ReadableLogRecord]], None],
+        close: Callable[[], None],
+        limits: Limits,
+    ) -> None:
+        self._known = Destination()
+        self._announcer = Announcer("records")
+        self._buffer = Buffer("logs", send, limits, self._count)
+        self._close = close
+        provider = LoggerProvider(resource, shutdown_on_exit=False)
+        provider.add_log_record_processor(_Buffered(self._buffer, resource))
+        self._handler = Handler(provider)
+        self._attached = loggers()
+        for logger in self._attached:
+            logger.addHandler(self._handler)
+
+    def state(self) -> tuple[int, Destination]:
+        """How many records wait, and what became of the others."""
+        self._known.last_error = self._buffer.last_error
+        return self._buffer.waiting(), self._known
+
+    def stop(self, timeout: float) -> None:
+        """Flushes for at most `timeout` seconds, then drops and counts the rest."""
+        self._detach()
+        self._buffer.stop(timeout)
+        self._close()
+
+    def after_fork(self) -> None:
+        self._buffer.after_fork()
+        self._detach()
+
+    def _detach(self) -> None:
+        for logger in self._attached:
+            logger.removeHandler(self._handler)
+
+    def _count(self, outcome: str, records: int, reason: str) -> None:
+        self._known.count(outcome, reason, records)
+        self._announcer.look({"the logs": self._known})
+
+
+class _Buffered(LogRecordProcessor):
+    def __init__(self, buffer: Buffer[ReadableLogRecord], resource: Resource) -> None:
+        self._buffer = buffer
+        self._resource = resource
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        record = log_record.log_record
+        its = log_record.resource or self._resource
+        self._buffer.put(ReadableLogRecord(record, its, log_record.instrumentation_scope), len(str(record.body)))
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._buffer.flush(timeout_millis / 1000)
 
 
 def loggers() -> list[logging.Logger]:

@@ -50,6 +50,11 @@ class Instruments:
         self._samples.append(sample)
         return sample.get
 
+    def after_fork(self) -> None:
+        """In a forked child: who held a lock here does not exist there."""
+        self._lock = threading.Lock()
+        self.histograms.after_fork()
+
     def close(self) -> None:
         for sample in self._samples:
             sample.stop(0.2)
