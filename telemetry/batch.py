@@ -28,13 +28,12 @@ class Batch:
 
     def blame(self, name: str, place: int) -> None:
         """The process died while it sent this to `name`, beginning with the span at `place`."""
-        what = (name, place if self.alone else None)
-        self._deaths[what] += 1
-        if self._deaths[what] < DEATHS:
-            return
-        if self.alone:
+        self._deaths[name, place if self.alone else None] += 1
+        if self._deaths[name, place] >= DEATHS:
             self.given_up.setdefault(name, set()).add(place)
-        self.alone = True
+
+    def is_suspected(self) -> bool:
+        return any(deaths >= DEATHS for deaths in self._deaths.values())
 
     def blame_reading(self) -> bool:
         """It died while it read this. True when that is known well enough to do without the batch."""

@@ -148,7 +148,8 @@ class Buffer(Generic[T]):
         return self._is_enough() or self._flushing or self._stop_at is not None
 
     def _is_enough(self) -> bool:
-        return len(self._items) >= self._limits.batch or self._bytes >= self._limits.batch_bytes
+        enough = len(self._items) >= self._limits.batch or self._bytes >= self._limits.batch_bytes
+        return enough or (len(self._items) > 0 and self._items[0].alone)
 
     def _deliver(self, batch: Sequence[T]) -> None:
         delay = FIRST_RETRY

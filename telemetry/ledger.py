@@ -85,6 +85,8 @@ class Ledger:
             for number in range(first, last + 1):
                 if number in self._kept and name in self._kept[number].left:
                     self._kept[number].blame(name, place)
+        for kept in self._kept.values():
+            kept.alone = kept.alone or kept.is_suspected()
         batch = self._kept.get(reading[0])
         if batch is not None and batch.blame_reading():
             if batch in self._untaken:
