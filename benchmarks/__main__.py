@@ -2,10 +2,18 @@
 
 import argparse
 
-from benchmarks import ingest, pipeline, queue, reload, webhooks
+from benchmarks import faults, freshness, ingest, pipeline, queue, reload, webhooks
 from benchmarks.figures import report
 
-BENCHMARKS = {"ingest": ingest, "pipeline": pipeline, "queue": queue, "reload": reload, "webhooks": webhooks}
+BENCHMARKS = {
+    "faults": faults,
+    "freshness": freshness,
+    "ingest": ingest,
+    "pipeline": pipeline,
+    "queue": queue,
+    "reload": reload,
+    "webhooks": webhooks,
+}
 
 
 def main() -> None:
