@@ -13,7 +13,7 @@ from opentelemetry.trace import Link, Status
 from telemetry import semconv
 
 SPAN_BYTES = 3 * 2**20
-MOST_LEVELS = 60  # of values within values; protobuf reads 100 levels of messages, two for each of these at most
+MOST_LEVELS = 20  # of values within values; protobuf reads 100 levels of messages, and each of these is up to three
 TOO_DEEP = f"(nested in more than {MOST_LEVELS} levels)"
 
 
@@ -111,11 +111,20 @@ def _cut(value: Any, longest: int) -> Any:
 
 def _shallow(span: ReadableSpan) -> ReadableSpan:
     """What is nested more deeply than anybody reads becomes a text that says so."""
-    nested = [key for key, value in (span.attributes or {}).items() if _is_deep(value, MOST_LEVELS)]
-    if not nested:
+    parts = [span.attributes, *(event.attributes for event in span.events), *(link.attributes for link in span.links)]
+    if not any(_is_deep(value, MOST_LEVELS) for part in parts for value in (part or {}).values()):
         return span
-    attributes = {**(span.attributes or {}), **dict.fromkeys(nested, TOO_DEEP)}
-    return _copy(span, attributes, span.events, span.links, SPAN_BYTES)
+    return _copy(
+        span,
+        _levelled(span.attributes),
+        [Event(event.name, _levelled(event.attributes), event.timestamp) for event in span.events],
+        [Link(link.context, _levelled(link.attributes)) for link in span.links],
+        SPAN_BYTES,
+    )
+
+
+def _levelled(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {key: TOO_DEEP if _is_deep(value, MOST_LEVELS) else value for key, value in (attributes or {}).items()}
 
 
 def _is_deep(value: Any, levels: int) -> bool:
