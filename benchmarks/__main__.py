@@ -2,11 +2,13 @@
 
 import argparse
 
-from benchmarks import agentos, ingest, metrics, overhead, pipeline, queue, reload, webhooks
+from benchmarks import agentos, faults, freshness, ingest, metrics, overhead, pipeline, queue, reload, webhooks
 from benchmarks.figures import report
 
 BENCHMARKS = {
     "agentos": agentos,
+    "faults": faults,
+    "freshness": freshness,
     "ingest": ingest,
     "metrics": metrics,
     "overhead": overhead,

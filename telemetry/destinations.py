@@ -1,5 +1,6 @@
 """Where spans can be sent: Postgres, the collector over OTLP, or ClickHouse and Phoenix when there is no collector."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 
-from telemetry import otlp
+from telemetry import environment, otlp
 from telemetry.buffer import Rejected
 from telemetry.postgres import PostgresSpans
 from telemetry.settings import Settings
@@ -33,7 +34,9 @@ _RETRYABLE = {
 def spans(settings: Settings) -> dict[str, Make]:
     """Each destination by its name; made when called, which connects nothing yet."""
     ways: dict[str, Make] = {}
-    if settings.mode == "collector":
+    if not environment.is_exported("traces"):
+        pass
+    elif settings.mode == "collector":
         ways["collector"] = lambda: _collector(settings.otlp_endpoint)
     else:
         ways["clickhouse"] = lambda: _clickhouse(settings.clickhouse_url or "")
@@ -47,6 +50,12 @@ def spans(settings: Settings) -> dict[str, Make]:
 
 
 def _collector(endpoint: str) -> tuple[Send, Close]:
+    endpoint = environment.endpoint("traces", endpoint)
+    if environment.uses_http("traces"):
+        # not the SDK's exporter: it would itself try again for a minute, and not say what happened
+        headers, timeout, zipped = environment.http("traces")
+        over_http = HttpSpans("the collector", endpoint, headers, timeout, zipped)
+        return over_http.send, over_http.close
     collector = CollectorSpans(endpoint=endpoint)
     return collector.send, collector.shutdown
 
@@ -59,7 +68,9 @@ def _clickhouse(url: str) -> tuple[Send, Close]:
 
 
 def _phoenix(url: str, api_key: str | None) -> tuple[Send, Close]:
-    phoenix = PhoenixSpans(url, api_key)
+    """Over HTTP, since its gRPC port binds all interfaces."""
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    phoenix = HttpSpans("Phoenix", f"{url.rstrip('/')}/v1/traces", headers)
     return phoenix.send, phoenix.close
 
 
@@ -88,21 +99,22 @@ class CollectorSpans(OTLPSpanExporter):
             raise Rejected(f"the collector refused a batch: {_code(error).name}") from error
 
 
-class PhoenixSpans:
-    """OTLP over HTTP to Phoenix itself (its gRPC port binds all interfaces)."""
+class HttpSpans:
+    """OTLP over HTTP. `name`: of the destination, for its errors; `timeout` in seconds."""
 
-    def __init__(self, url: str, api_key: str | None) -> None:
-        self._url = f"{url.rstrip('/')}/v1/traces"
-        self._session = httpx.Client(timeout=10)
-        self._session.headers["content-type"] = "application/x-protobuf"
-        if api_key:
-            self._session.headers["authorization"] = f"Bearer {api_key}"
+    def __init__(self, name: str, url: str, headers: dict[str, str], timeout: float = 10, zipped: bool = False) -> None:
+        self._name = name
+        self._url = url
+        self._zipped = zipped
+        own = {"content-type": "application/x-protobuf", **({"content-encoding": "gzip"} if zipped else {})}
+        self._session = httpx.Client(timeout=timeout, headers={**headers, **own})
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Raises httpx.HTTPError when the batch should be sent again, Rejected when it never will be taken."""
-        answer = self._session.post(self._url, content=otlp.encode(spans))
+        body = otlp.encode(spans)
+        answer = self._session.post(self._url, content=gzip.compress(body, 1) if self._zipped else body)
         if answer.status_code in (400, 413, 415, 422):
-            raise Rejected(f"Phoenix refused a batch: {answer.status_code}")
+            raise Rejected(f"{self._name} refused a batch: {answer.status_code}")
         answer.raise_for_status()
 
     def close(self) -> None:

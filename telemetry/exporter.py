@@ -23,11 +23,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from telemetry import destinations, wire
-from telemetry.buffer import Buffer, Limits, Outcome
+from telemetry.buffer import Buffer, Limits
 from telemetry.content import Content, load
+from telemetry.fit import Fitted, fitted
+from telemetry.losses import CRASHED, QUEUE_FULL, UNENCODABLE, Counts
+from telemetry.progress import READING, Progress
 from telemetry.settings import Settings
 
 log = logging.getLogger(__name__)
+_CRASHED, _QUEUE_FULL, _UNENCODABLE = ("failed", CRASHED), ("dropped", QUEUE_FULL), ("failed", UNENCODABLE)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 REPORT_SECONDS = 0.1
 ORPHAN_SECONDS = 5.0  # for sending what is there when the other process is gone
@@ -36,43 +40,56 @@ ORPHAN_SECONDS = 5.0  # for sending what is there when the other process is gone
 @dataclass
 class _Batch:
     number: int
-    left: int  # spans that are neither sent nor given up
-    counts: Counter[str]
+    bytes: int
+    places: deque[int]  # of the spans that are neither sent nor given up
+    counts: Counter[tuple[str, str]]
+    cut: int = 0
 
 
 class Way:
     """A buffer before one destination, which knows the batches that it has done with: each is counted as a whole."""
 
-    def __init__(self, name: str, make: destinations.Make, limits: Limits) -> None:
-        send, self._close = make()
-        self._room = limits.queue
+    def __init__(self, name: str, make: destinations.Make, limits: Limits, progress: Progress, slot: int) -> None:
+        self._send, self._close = make()
+        self._limits = limits
+        self._progress = progress
+        self._slot = slot
         self._lock = threading.Lock()
         self._open: deque[_Batch] = deque()
+        self._bytes = 0  # of the batches that are open
         self._done: list[int] = []
-        self._counts: Counter[str] = Counter(exported=0, dropped=0, failed=0)
-        self._buffer = Buffer(name, send, replace(limits, queue=sys.maxsize), self._settle)
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._cut = 0
+        unlimited = replace(limits, queue=sys.maxsize, bytes=sys.maxsize)
+        self._buffer = Buffer(name, self._deliver, unlimited, self._settle)
 
-    def put(self, number: int, spans: Sequence[ReadableSpan]) -> None:
+    def put(self, number: int, spans: Sequence[Fitted], size: int, alone: bool, given_up: Sequence[int]) -> None:
         """What does not fit is left out here, so that the buffer's outcomes come in the order of the batches."""
-        taken = spans[: max(0, self._room - self._buffer.waiting())]
-        batch = _Batch(number, len(taken), Counter(dropped=len(spans) - len(taken)))
+        places = [place for place in range(len(spans)) if place not in given_up]
         with self._lock:
-            if batch.left:
+            room = self._limits.queue - self._buffer.waiting()
+            if self._open and self._bytes + size > self._limits.bytes:
+                room = 0
+            taken = deque(places[: max(0, room)])
+            counts = Counter({_CRASHED: len(given_up), _QUEUE_FULL: len(places) - len(taken)})
+            batch = _Batch(number, size, taken, counts, sum(spans[place].cut for place in taken))
+            self._bytes += size
+            if taken:
                 self._open.append(batch)
             else:
                 self._finish(batch)
-        for span in taken:
-            self._buffer.put(span)
+        for place in tuple(taken):
+            self._buffer.put(spans[place].span, spans[place].bytes, alone)
 
     def refuse(self, number: int, spans: int) -> None:
         with self._lock:
-            self._finish(_Batch(number, 0, Counter(failed=spans)))
+            self._finish(_Batch(number, 0, deque(), Counter({_UNENCODABLE: spans})))
 
-    def report(self) -> tuple[list[int], dict[str, int], str | None]:
-        """The batches done with since the last report, all counts of such batches, and the last error."""
+    def report(self) -> tuple[list[int], Counts, int, str | None]:
+        """The batches done with since the last report; counts and cut spans of all such batches; the last error."""
         with self._lock:
             done, self._done = self._done, []
-            return done, dict(self._counts), self._buffer.last_error
+            return done, dict(self._counts), self._cut, self._buffer.last_error
 
     def flush(self) -> None:
         self._buffer.flush(0)
@@ -81,31 +98,47 @@ class Way:
         self._buffer.stop(max(0.0, deadline - time.monotonic()))
         self._close()
 
-    def _settle(self, outcome: Outcome, spans: int) -> None:
+    def _deliver(self, spans: Sequence[ReadableSpan]) -> None:
+        """They are the first of those that are open, since outcomes come in order."""
         with self._lock:
-            while spans:
+            first = last = self._open[0]
+            place, left = first.places[0], len(spans)
+            for last in self._open:
+                left -= len(last.places)
+                if left <= 0:
+                    break
+        with self._progress.working(self._slot, first.number, last.number, place):
+            self._send(spans)
+
+    def _settle(self, outcome: str, spans: int, reason: str) -> None:
+        with self._lock:
+            for _ in range(spans):
                 batch = self._open[0]
-                now = min(spans, batch.left)
-                batch.left -= now
-                batch.counts[outcome] += now
-                spans -= now
-                if not batch.left:
+                batch.places.popleft()
+                batch.counts[outcome, reason] += 1
+                if not batch.places:
                     self._finish(self._open.popleft())
 
     def _finish(self, batch: _Batch) -> None:
         self._counts.update(batch.counts)
+        self._cut += batch.cut
+        self._bytes -= batch.bytes
         self._done.append(batch.number)
 
 
 class Exporter:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, page: int) -> None:
         self._connection = connection
         given, resource, schema_url, limits = marshal.loads(connection.recv_bytes())
         settings = Settings(**given)
         self._resource = Resource(resource, schema_url)
         self._content = Content(settings.content, load(settings.redact) if settings.redact else None)
         made = destinations.spans(settings)
-        self._ways = {name: Way(name, make, Limits(*limits)) for name, make in made.items()}
+        self._progress = Progress(page, 1 + len(made))
+        self._ways = {
+            name: Way(name, make, Limits(*limits), self._progress, slot)
+            for slot, (name, make) in enumerate(made.items(), READING + 1)
+        }
         self._taken = 0
         self._reported: Any = None
 
@@ -113,6 +146,7 @@ class Exporter:
         """Until it is told to stop; answers the time to end at."""
         reported = 0.0
         while True:
+            self._progress.beat()
             if self._connection.poll(REPORT_SECONDS):
                 kind, *rest = marshal.loads(self._connection.recv_bytes())
                 if kind == "stop":
@@ -142,16 +176,17 @@ class Exporter:
             self._connection.send_bytes(marshal.dumps(state))
             self._reported = state
 
-    def _take(self, number: int, names: Sequence[str], count: int, packed: bytes) -> None:
+    def _take(self, number: int, ways: dict[str, tuple[int, ...]], count: int, packed: bytes, alone: bool) -> None:
         try:
-            spans = wire.unpack(packed, self._resource, self._content)
+            with self._progress.working(READING, number, number, 0):
+                spans = [fitted(span) for span in wire.unpack(packed, self._resource, self._content)]
         except Exception:  # whatever it is, the next process would fail of it as well
             log.exception("%d spans cannot be read", count)
-            for name in names:
+            for name in ways:
                 self._ways[name].refuse(number, count)
         else:
-            for name in names:
-                self._ways[name].put(number, spans)
+            for name, given_up in ways.items():
+                self._ways[name].put(number, spans, len(packed), alone, given_up)
         self._taken = number
 
 
@@ -159,9 +194,9 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # they were blocked for the time until now
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, page, parent = map(int, sys.argv[1:])
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    exporter = Exporter(Connection(descriptor))
+    exporter = Exporter(Connection(descriptor), page)
     gc.collect()
     gc.freeze()
     try:

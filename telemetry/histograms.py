@@ -126,6 +126,9 @@ class Exported(PeriodicExportingMetricReader):
     histograms: Histograms | None = None
     _sent_at = 0
 
+    def _at_fork_reinit(self) -> None:
+        """Nothing: in a forked child the SDK (1.45) would send its parent's metrics once more."""
+
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **more: Any) -> None:
         since, self._sent_at = self._sent_at, time.time_ns()
         super()._receive_metrics(_joined(metrics_data, self.histograms, since), timeout_millis, **more)

@@ -8,6 +8,7 @@ from opentelemetry.sdk.resources import Resource
 
 from telemetry.buffer import Buffer, Limits, Outcome
 from telemetry.entries import Entry, entry_of, readable
+from telemetry.losses import Announcer, Destination
 
 # What carries telemetry away must not make more of it: an exporter that cannot reach its destination says so in a log.
 _OWN = {"opentelemetry", "telemetry", "grpc", "urllib3", "clickhouse_connect", "psycopg"}
@@ -38,7 +39,7 @@ class Handler(logging.Handler):
 class Logs:
     """Python's and agno's loggers, handled until `stop`. `send` raises to be called again with the same records.
 
-    `count(outcome, records)`: see telemetry.buffer.
+    `handled(outcome, records)`: for metrics.
     """
 
     def __init__(
@@ -47,16 +48,24 @@ class Logs:
         send: Callable[[Sequence[ReadableLogRecord]], None],
         close: Callable[[], None],
         limits: Limits,
-        count: Callable[[Outcome, int], None],
+        handled: Callable[[str, int], None],
     ) -> None:
+        self._known = Destination()
+        self._announcer = Announcer("records")
+        self._handled = handled
         self._buffer: Buffer[Entry] = Buffer(
-            "logs", lambda entries: send([readable(entry, resource) for entry in entries]), limits, count
+            "logs", lambda entries: send([readable(entry, resource) for entry in entries]), limits, self._count
         )
         self._close = close
-        self._handler = Handler(self._buffer.put)
+        self._handler = Handler(lambda entry: self._buffer.put(entry, len(entry.body)))
         self._attached = loggers()
         for logger in self._attached:
             logger.addHandler(self._handler)
+
+    def state(self) -> tuple[int, Destination]:
+        """How many records wait, and what became of the others."""
+        self._known.last_error = self._buffer.last_error
+        return self._buffer.waiting(), self._known
 
     def flush(self, timeout: float) -> bool:
         """Sends what is there now. False when `timeout` (seconds) passed first."""
@@ -64,10 +73,22 @@ class Logs:
 
     def stop(self, timeout: float) -> None:
         """Flushes for at most `timeout` seconds, then drops and counts the rest."""
-        for logger in self._attached:
-            logger.removeHandler(self._handler)
+        self._detach()
         self._buffer.stop(timeout)
         self._close()
+
+    def after_fork(self) -> None:
+        self._buffer.after_fork()
+        self._detach()
+
+    def _detach(self) -> None:
+        for logger in self._attached:
+            logger.removeHandler(self._handler)
+
+    def _count(self, outcome: Outcome, records: int, reason: str) -> None:
+        self._known.count(outcome, reason, records)
+        self._handled(outcome, records)
+        self._announcer.look({"the logs": self._known})
 
 
 def loggers() -> list[logging.Logger]:

@@ -2,85 +2,40 @@
 
 import logging
 import marshal
-import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, astuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from telemetry import wire
+from telemetry.batch import Batch as _Batch
 from telemetry.buffer import LAST_RETRY, Limits
-from telemetry.exporter import SIGNALS
+from telemetry.ledger import Ledger
+from telemetry.losses import SHUT_DOWN, Announcer
+from telemetry.process import Process, starting
+from telemetry.progress import READING
 from telemetry.settings import Settings
 from telemetry.span import LiveSpan
 
 HANDOVER_SECONDS = 0.05  # often, since who packs many spans at once keeps Python's interpreter lock from the server
 MARGIN_SECONDS = 0.5  # for the exporter to end in, after its deadline and before ours
-PROJECT = Path(__file__).resolve().parents[1]
 log = logging.getLogger(__name__)
+_all: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
 
 
-@dataclass
-class _Batch:
-    number: int
-    spans: int
-    packed: bytes
-    left: set[str]  # the destinations that are not done with it
+class Outbox(Ledger):
+    """Starts the exporter's process, and another when it dies or hangs.
 
-
-@dataclass
-class Destination:
-    """What is known of one destination; `queued` is what was handed to the process and has come to no end there."""
-
-    queued: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: {"exported": 0, "dropped": 0, "failed": 0})
-    last_error: str | None = None
-
-
-class _Process:
-    """One exporter process. Signals that are meant to end the group of processes do not end it, even as it starts."""
-
-    def __init__(self) -> None:
-        self.connection, theirs = multiprocessing.Pipe()
-        path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it inherits this
-        try:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "telemetry.exporter", str(theirs.fileno()), str(os.getpid())],
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            theirs.close()
-        self.gone = False
-        self.counts: dict[str, dict[str, int]] = {}  # as it last reported
-
-    def send(self, *message: Any) -> None:
-        """Waits for as long as the process takes to read; raises OSError when it is gone."""
-        self.connection.send_bytes(marshal.dumps(message))
-
-    def kill(self) -> None:
-        self._popen.kill()
-
-    def wait(self) -> int:
-        return self._popen.wait()
-
-
-class Outbox:
-    """Starts the exporter's process, and another when it dies. `handled(destination, outcome, spans)`: for metrics."""
+    One thread packs spans into batches, one hands these to the process, one reads what it reports. In a forked child
+    none of them is there, and whatever it puts goes nowhere.
+    """
 
     def __init__(
         self,
@@ -90,21 +45,17 @@ class Outbox:
         names: Sequence[str],
         handled: Callable[[str, str, int], None],
     ) -> None:
-        self.destinations = {name: Destination() for name in names}
+        super().__init__(limits, names, handled)
         self._setup = asdict(settings), dict(resource.attributes), resource.schema_url, astuple(limits)
-        self._limits = limits
-        self._handled = handled
+        self._announcer = Announcer("spans")
         self._spans: deque[ReadableSpan | LiveSpan] = deque()
-        self._kept: dict[int, _Batch] = {}
-        self._number = 0
-        self._taken = 0  # the last batch that the process has read
-        self._not_taken = 0  # spans in batches after that
-        self._changed = threading.Condition()
-        self._flushing = False
-        self._stop_at: float | None = None
-        self._process: _Process | None = None
+        self._flushing = self._flush_due = self._all_packed = False
+        self._process: Process | None = None
+        self._packer = threading.Thread(target=self._pack, name="telemetry-packer", daemon=True)
+        self._packer.start()
         self._thread = threading.Thread(target=self._work, name="telemetry-outbox", daemon=True)
         self._thread.start()
+        _all.add(self)
 
     def put(self, span: ReadableSpan | LiveSpan) -> None:
         """Never waits. What comes faster than the process reads is dropped once the limit is reached."""
@@ -137,10 +88,49 @@ class Outbox:
         self._thread.join(1)
         with self._changed:
             for name, destination in self.destinations.items():
-                self._count(name, "dropped", self.queued(name))
+                self._count(name, "dropped", self.queued(name), SHUT_DOWN)
                 destination.queued = 0
             self._spans.clear()
             self._kept.clear()
+        self._announcer.look(self.destinations, at_once=True)
+
+    def after_fork(self) -> None:
+        """In a forked child: the process, its pipe and the spans are its parent's, and a lock may never be released."""
+        self._changed = threading.Condition()
+        self._stop_at = 0.0
+        self.destinations = {}
+        self._spans, self._kept = deque(), {}
+        if self._process is not None:
+            self._process.connection.close()
+
+    def _pack(self) -> None:
+        """Packs also while the process does not read: what waits as spans has no known size."""
+        while not self._all_packed:
+            with self._changed:
+                self._changed.wait_for(lambda: self._flushing or self._stop_at is not None, HANDOVER_SECONDS)
+                stopping, flushing, self._flushing = self._stop_at is not None, self._flushing, False
+            while spans := self._next():
+                self._pack_some(spans)
+            with self._changed:
+                self._flush_due |= flushing
+                self._all_packed = stopping
+                if self._unsent or flushing or stopping:
+                    self._changed.notify_all()
+                if self._process is not None and not self._process.gone:
+                    self._process.end_if_hung()
+            self._announcer.look(self.destinations)
+
+    def _pack_some(self, spans: Sequence[ReadableSpan | LiveSpan]) -> None:
+        """A batch that is much larger than a request becomes two, so that not all of it is lost when some is."""
+        for batch in list(self._packed(spans)):
+            if batch.spans > 1 and len(batch.packed) > 2 * self._limits.batch_bytes:
+                with self._changed:
+                    del self._kept[batch.number]
+                middle = len(spans) // 2
+                self._pack_some(spans[:middle])
+                self._pack_some(spans[middle:])
+            else:
+                self._enter(batch)
 
     def _work(self) -> None:
         pause = 0.0
@@ -148,11 +138,11 @@ class Outbox:
             began = time.monotonic()
             ended = "could not be started"
             try:
-                self._process = _Process()
+                self._process = Process(READING + 1 + len(self.destinations))
                 code = self._serve(self._process)
                 if self._stop_at is not None and (code == 0 or not (self._kept or self._spans)):
                     return
-                ended = f"ended ({code})"
+                ended = "did not answer" if self._process.hung else f"ended ({code})"
             except OSError as error:
                 ended = f"{ended}: {error}"
             if self._out_of_time():
@@ -167,7 +157,7 @@ class Outbox:
                 self._changed.wait_for(self._out_of_time, pause)
             pause = min(max(0.2, pause * 2), LAST_RETRY)
 
-    def _serve(self, process: _Process) -> int:
+    def _serve(self, process: Process) -> int:
         """Hands over until the process ends; answers its exit code."""
         reader = threading.Thread(target=self._read, args=(process,), name="telemetry-reports", daemon=True)
         reader.start()
@@ -180,33 +170,35 @@ class Outbox:
             process.kill()
             code = process.wait()
             reader.join()
-            process.connection.close()
+            with self._changed:
+                process.gone = True
+                if not self._out_of_time():
+                    self._blame(process)
+                process.close()
         return code
 
-    def _hand_over(self, process: _Process) -> None:
+    def _hand_over(self, process: Process) -> None:
         """Until the process is gone, or told to stop."""
         process.send(*self._setup)
         with self._changed:
-            again = list(self._kept.values())
-        for batch in again:
-            self._send(process, batch)
+            self._unsent = deque(self._kept.values())
+        sent = 0
         while not process.gone:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._flushing or self._stop_at is not None or process.gone, HANDOVER_SECONDS
-                )
-                stop_at, flushing, self._flushing = self._stop_at, self._flushing, False
-            while spans := self._next():
-                for batch in list(self._packed(spans)):
-                    self._send(process, batch)
-            if stop_at is not None:
+                self._changed.wait_for(lambda: self._unsent or self._flush_due or self._all_packed or process.gone)
+                batch = self._unsent.popleft() if self._unsent else None
+                flushing, stop_at = self._flush_due and not batch, self._stop_at if self._all_packed else None
+                if flushing:
+                    self._flush_due = False
+            if batch is not None:
+                if batch.number > sent:  # it may have been packed while all that was kept began to be sent again
+                    process.send(*batch.message())
+                    sent = batch.number
+            elif stop_at is not None:
                 process.send("stop", max(time.monotonic(), stop_at - MARGIN_SECONDS))
                 return
-            if flushing:
+            elif flushing:
                 process.send("flush")
-
-    def _send(self, process: _Process, batch: _Batch) -> None:
-        process.send("spans", batch.number, tuple(batch.left), batch.spans, batch.packed)
 
     def _next(self) -> list[ReadableSpan | LiveSpan]:
         with self._changed:
@@ -237,7 +229,7 @@ class Outbox:
             batch = self._kept[self._number] = _Batch(self._number, len(spans), packed, set(self.destinations))
         yield batch
 
-    def _read(self, process: _Process) -> None:
+    def _read(self, process: Process) -> None:
         with suppress(EOFError, OSError):
             while True:
                 self._take_report(process, *marshal.loads(process.connection.recv_bytes()))
@@ -245,34 +237,17 @@ class Outbox:
             process.gone = True
             self._changed.notify_all()
 
-    def _take_report(
-        self, process: _Process, taken: int, ways: dict[str, tuple[list[int], dict[str, int], str]]
-    ) -> None:
-        with self._changed:
-            while self._taken < taken:
-                self._taken += 1
-                self._not_taken -= self._kept[self._taken].spans
-            for name, (done, counts, error) in ways.items():
-                before = process.counts.get(name, {})
-                for outcome, spans in counts.items():
-                    self._count(name, outcome, spans - before.get(outcome, 0))
-                process.counts[name] = counts
-                self.destinations[name].last_error = error
-                for number in done:
-                    batch = self._kept[number]
-                    batch.left.discard(name)
-                    self.destinations[name].queued -= batch.spans
-                    if not batch.left:
-                        del self._kept[number]
-            self._changed.notify_all()
-
-    def _count(self, name: str, outcome: str, spans: int) -> None:
-        if spans:
-            self.destinations[name].counts[outcome] += spans
-            self._handled(name, outcome, spans)
-
     def _seconds_left(self) -> float | None:
         return None if self._stop_at is None else max(0.0, self._stop_at - time.monotonic())
 
     def _out_of_time(self) -> bool:
         return self._seconds_left() == 0.0
+
+
+def _after_fork() -> None:
+    starting.release()
+    for outbox in list(_all):
+        outbox.after_fork()
+
+
+os.register_at_fork(before=starting.acquire, after_in_parent=starting.release, after_in_child=_after_fork)

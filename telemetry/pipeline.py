@@ -4,18 +4,19 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
-from telemetry import content, logs, metrics, prices, semconv
-from telemetry.buffer import Limits
+from telemetry import content, environment, logs, metrics, prices, semconv
 from telemetry.entries import without_secrets
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
@@ -47,19 +48,30 @@ class Telemetry:
         self.spans = Spans()
         self.instruments = metrics.Instruments()
         self._outbox: Outbox | None = None
+        self._logs: logs.Logs | None = None
+        self._meters: MeterProvider | None = None
         self.exposition = Exposition(None)
         self._stops: list[Callable[[float], None]] = []
-        if settings.mode != "off":
+        if settings.mode != "off" and not environment.is_disabled():
             self._start(settings)
+            _all.add(self)
 
     def health(self) -> dict[str, Any]:
-        """Per destination: spans queued, exported, dropped, failed since the start, and the last error (None: well)."""
+        """Per destination of spans, and for logs: how many are queued, exported, dropped and failed since the start,
+        how many were cut (telemetry.content), the reasons of those that are lost, and the last error (None: well)."""
         outbox = self._outbox
-        if outbox is None:
-            return {}
+        found = {name: (outbox.queued(name), known) for name, known in outbox.destinations.items()} if outbox else {}
+        if self._logs is not None:
+            found["logs"] = self._logs.state()
         return {
-            name: {"queued": outbox.queued(name), **known.counts, "last_error": _without_secrets(known.last_error)}
-            for name, known in outbox.destinations.items()
+            name: {
+                "queued": queued,
+                **known.counts,
+                "cut": known.cut,
+                "reasons": dict(known.reasons),
+                "last_error": _without_secrets(known.last_error),
+            }
+            for name, (queued, known) in found.items()
         }
 
     def flush(self, timeout: float) -> bool:
@@ -68,45 +80,59 @@ class Telemetry:
         return self._outbox is None or self._outbox.flush(timeout)
 
     def shutdown(self, timeout: float) -> None:
-        """Flushes and stops everything within about `timeout` seconds; what is left then is dropped and counted."""
+        """Flushes and stops everything within about `timeout` seconds; what is left then is dropped and counted.
+
+        Spans and logs at once, since one that is stuck would use up the time of the other; then the metrics, which
+        count what became of the spans.
+        """
         deadline = time.monotonic() + timeout
         self.instruments.close()
         self.spans.close()
-        while self._stops:
-            self._stops.pop()(max(0.1, deadline - time.monotonic()))
+        stops, self._stops = self._stops, []
+        _at_once([partial(stop, 0.8 * timeout) for stop in stops], deadline - 0.1 * timeout)
+        if self._meters is not None:
+            left = max(0.1, deadline - time.monotonic())
+            _at_once([partial(self._meters.shutdown, timeout_millis=1000 * left)], time.monotonic() + left)
+            self._meters = None
+
+    def after_fork(self) -> None:
+        """In a forked child nothing is recorded nor sent: threads, connections and spans are its parent's."""
+        self.tracer = NoOpTracerProvider().get_tracer(SCOPE.name)
+        self.spans.after_fork()
+        self.instruments.after_fork()
+        self._stops = []
+        self._outbox = self._meters = None
+        if self._logs is not None:
+            self._logs.after_fork()
+            self._logs = None
 
     def _start(self, settings: Settings) -> None:
         from telemetry import destinations, signals  # their imports are slow, and `off` needs none of them
         from telemetry.outbox import Outbox
 
-        resource = Resource.create(
-            {
-                "service.name": settings.service_name,
-                "service.instance.id": str(uuid.uuid4()),
-                "deployment.environment.name": settings.environment,
-                semconv.PROJECT_NAME: settings.service_name,
-            }
-        )
         if settings.redact:
             content.load(settings.redact)  # so that a mistake in it ends the start, here
         prices.use(settings.prices)
         threading.Thread(target=prices.load, name="telemetry-prices", daemon=True).start()
+        resource = _resource(settings)
         ways = signals.choose(settings)
 
         scraped = Scraped()
         readers: list[Scraped | Exported] = [scraped]
         if ways.metrics is not None:
-            readers.append(Exported(ways.metrics, export_interval_millis=_interval()))
-        meters = MeterProvider(readers, resource, shutdown_on_exit=False)
+            readers.append(Exported(ways.metrics, export_interval_millis=environment.metric_interval()))
+        meters = self._meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         self.instruments = metrics.Instruments(meters.get_meter(SCOPE.name))
         for reader in readers:
             reader.histograms = self.instruments.histograms
         self.exposition = Exposition(scraped)
-        self._stops.append(lambda seconds: meters.shutdown(timeout_millis=seconds * 1000))
 
-        self._stops.append(logs.Logs(resource, *ways.logs, _limits("OTEL_BLRP"), self.instruments.logs_handled).stop)
+        if ways.logs is not None:
+            self._logs = logs.Logs(resource, *ways.logs, environment.limits("OTEL_BLRP"), self.instruments.logs_handled)
+            self._stops.append(self._logs.stop)
         names = list(destinations.spans(settings))
-        outbox = self._outbox = Outbox(settings, resource, _limits("OTEL_BSP"), names, self.instruments.spans_handled)
+        limits = environment.limits("OTEL_BSP")
+        outbox = self._outbox = Outbox(settings, resource, limits, names, self.instruments.spans_handled)
         self._stops.append(outbox.stop)
         self.instruments.observe(
             "agno.telemetry.queue.size", lambda: [(outbox.queued(name), {"destination": name}) for name in names]
@@ -128,14 +154,24 @@ def start(settings: Settings) -> Telemetry:
     return Telemetry(settings)
 
 
-def _limits(prefix: str) -> Limits:
-    """The SDK's own variables, with defaults that lose less: OTEL_BSP_MAX_QUEUE_SIZE, ... (delay in ms)."""
-    default = Limits()
-    return Limits(
-        queue=int(os.environ.get(f"{prefix}_MAX_QUEUE_SIZE", default.queue)),
-        batch=int(os.environ.get(f"{prefix}_MAX_EXPORT_BATCH_SIZE", default.batch)),
-        delay=float(os.environ.get(f"{prefix}_SCHEDULE_DELAY", default.delay * 1000)) / 1000,
-    )
+def _resource(settings: Settings) -> Resource:
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the settings."""
+    attributes: dict[str, Any] = {
+        "service.name": settings.service_name,
+        "service.instance.id": str(uuid.uuid4()),
+        "deployment.environment.name": settings.environment,
+        **OTELResourceDetector().detect().attributes,
+    }
+    return Resource.create({**attributes, semconv.PROJECT_NAME: attributes["service.name"]})
+
+
+def _at_once(calls: Iterable[Callable[[], None]], deadline: float) -> None:
+    """Each in a thread of its own, which is left behind when it is not done by then."""
+    threads = [threading.Thread(target=call, name="telemetry-shutdown", daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.1, deadline - time.monotonic()))
 
 
 def _without_secrets(error: str | None) -> str | None:
@@ -143,5 +179,10 @@ def _without_secrets(error: str | None) -> str | None:
     return error and without_secrets(error)[:500]
 
 
-def _interval() -> float:
-    return float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", 30_000))
+def _after_fork() -> None:
+    for telemetry in list(_all):
+        telemetry.after_fork()
+
+
+_all: "weakref.WeakSet[Telemetry]" = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)

@@ -78,6 +78,7 @@ DEDUP_DECISION: Final = "agno.dedup.decision"
 QUEUE_WAIT: Final = "agno.queue.wait"  # seconds
 APPROVAL_ID: Final = "agno.approval.id"
 APPROVAL_DECISION: Final = "agno.approval.decision"  # approved, rejected, expired
+CUT_BYTES: Final = "agno.content.cut_bytes"  # bytes of texts that were left out, since the span was too large
 
 # The key in a ticket's run metadata under which the webhook's context travels to the run:
 # {"traceparent", "tracestate", "delivery_id", "source", "accepted_at" (Unix seconds), "attempt", "wait" (seconds)}

@@ -1,12 +1,13 @@
 """The ways out of logs and metrics, which the process sends itself: there are few of them, and they are added up."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.metrics.export import (
@@ -15,6 +16,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
 )
 
+from telemetry import environment
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.settings import Settings
 
@@ -24,21 +26,39 @@ Close = Callable[[], None]
 
 @dataclass(frozen=True)
 class Signals:
-    logs: tuple[SendLogs, Close]
+    logs: tuple[SendLogs, Close] | None
     metrics: MetricExporter | None
 
 
 def choose(settings: Settings) -> Signals:
-    if settings.mode == "collector":
-        records = OTLPLogExporter(endpoint=settings.otlp_endpoint)
-        metrics_endpoint = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", settings.otlp_endpoint)
-        metrics = None if os.environ.get("OTEL_METRICS_EXPORTER") == "none" else OTLPMetricExporter(metrics_endpoint)
-        return Signals((_logs(records), records.shutdown), metrics)
-    if not settings.clickhouse_url:
+    """Raises ValueError when direct mode has no ClickHouse to write to."""
+    if settings.mode == "direct" and not settings.clickhouse_url:
         raise ValueError("direct mode needs CLICKHOUSE_URL")
-    # a connection per thread: clickhouse-connect clients are not shared
-    writer, log_writer = DirectWriter(settings.clickhouse_url), DirectWriter(settings.clickhouse_url)
-    return Signals((log_writer.write_logs, log_writer.close), _DirectMetrics(writer))
+    return Signals(
+        _logs(settings) if environment.is_exported("logs") else None,
+        _metrics(settings) if environment.is_exported("metrics") else None,
+    )
+
+
+def _metrics(settings: Settings) -> MetricExporter:
+    if settings.mode == "direct":
+        return _DirectMetrics(DirectWriter(settings.clickhouse_url or ""))
+    endpoint = environment.endpoint("metrics", settings.otlp_endpoint)
+    return HttpMetrics(endpoint) if environment.uses_http("metrics") else OTLPMetricExporter(endpoint)
+
+
+def _logs(settings: Settings) -> tuple[SendLogs, Close]:
+    if settings.mode == "direct":
+        writer = DirectWriter(settings.clickhouse_url or "")  # not that of metrics: clients are not shared by threads
+        return writer.write_logs, writer.close
+    endpoint = environment.endpoint("logs", settings.otlp_endpoint)
+    exporter = HttpLogs(endpoint) if environment.uses_http("logs") else OTLPLogExporter(endpoint)
+
+    def send(records: Sequence[ReadableLogRecord]) -> None:
+        if exporter.export(records) is not LogRecordExportResult.SUCCESS:
+            raise ConnectionError("the collector did not take the logs")
+
+    return send, exporter.shutdown
 
 
 class _DirectMetrics(MetricExporter):
@@ -55,11 +75,3 @@ class _DirectMetrics(MetricExporter):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self._writer.close()
-
-
-def _logs(exporter: OTLPLogExporter) -> SendLogs:
-    def send(records: Sequence[ReadableLogRecord]) -> None:
-        if exporter.export(records) is not LogRecordExportResult.SUCCESS:
-            raise ConnectionError("the collector did not take the logs")
-
-    return send

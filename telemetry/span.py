@@ -196,6 +196,12 @@ class Spans:
         self._stopped.set()
         self.flush()
 
+    def after_fork(self) -> None:
+        """In a forked child nothing is recorded: the thread is its parent's, and so is what has ended."""
+        self._provider = None
+        self._ended.clear()
+        self._drains = threading.Lock()
+
     def _work(self) -> None:
         while not self._stopped.wait(DRAIN_SECONDS):
             self.flush()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,9 +19,11 @@ from agno.db.postgres import PostgresDb
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from stack.process import PROJECT
 from telemetry import destinations, pipeline
+from telemetry import process as exporter_process
 from telemetry.buffer import Limits
 from telemetry.outbox import Outbox
 from telemetry.settings import Settings
@@ -253,7 +256,10 @@ def test_the_end_sends_what_is_there_to_whom_it_can(
         began = time.monotonic()
         outbox.stop(4)
         assert time.monotonic() - began < 6
-    assert not caplog.records, "it ended as it was told to"
+    said = [record.message for record in caplog.records]
+    assert said == ["3000 spans are lost to postgres: shut down before it was sent (None)"], (
+        "it ended as it was told to"
+    )
     assert len(collector.ids()) == 3000
     assert counts(outbox)["postgres"] == {"exported": 0, "dropped": 3000, "failed": 0, "queued": 0}
     assert counts(outbox)["collector"] == {"exported": 3000, "dropped": 0, "failed": 0, "queued": 0}
@@ -381,3 +387,160 @@ def test_orphaned_it_ends_even_if_a_copy_of_its_parent_lives(
     process.kill()
     child.wait(20)
     assert stored(tables) == 500
+
+
+def test_one_that_hangs_is_replaced_and_nothing_is_lost(
+    start: Start, tables: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(exporter_process, "HUNG_SECONDS", 3.0)
+    outbox = start()
+    spans = list(many(2000))
+    outbox.put(spans[0])
+    assert outbox.flush(30)
+    hung = exporter()
+    hung.suspend()
+    for span in spans[1:]:
+        outbox.put(span)
+    assert outbox.flush(60)
+    assert not hung.is_running()
+    assert stored(tables) == 2000
+    assert counts(outbox) == all_exported(2000)
+    assert "the exporter process did not answer" in caplog.text
+
+
+CRASH = """
+import os, signal
+from telemetry import postgres
+
+def send(self, spans, real=postgres.PostgresSpans.send):
+    if any(span.name == "deadly" for span in spans):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    real(self, spans)
+
+postgres.PostgresSpans.send = send
+"""
+
+
+def test_a_span_that_kills_it_is_given_up_and_all_others_arrive(
+    start: Start, collector: Collector, tables: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies as of a fault in a driver's C code, and only on the way to Postgres."""
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PROJECT)]))
+    outbox = start()
+    spans = list(many(300))
+    deadly = ReadableSpan("deadly", _context(400), None, RESOURCE, {}, start_time=1, end_time=2)
+    for span in [*spans[:150], deadly, *spans[150:]]:
+        outbox.put(span)
+    assert outbox.flush(40)
+    assert stored(tables) == 300
+    assert len(collector.ids()) == 301
+    assert counts(outbox)["postgres"] == {"exported": 300, "dropped": 0, "failed": 1, "queued": 0}
+    assert outbox.destinations["postgres"].reasons == {"the exporter process died of it": 1}
+    assert counts(outbox)["collector"] == {"exported": 301, "dropped": 0, "failed": 0, "queued": 0}
+
+
+def _context(number: int) -> SpanContext:
+    return SpanContext(7, number, False, TraceFlags(1))
+
+
+def large(number: int, size: int) -> ReadableSpan:
+    return ReadableSpan(
+        "large", _context(10**6 + number), None, RESOURCE, {"text": "x" * size}, start_time=1, end_time=2
+    )
+
+
+def test_what_waits_is_bounded_by_its_bytes(start: Start, tables: str) -> None:
+    """While nobody reads, at most so many bytes are kept; once somebody does, small spans pass as before."""
+    outbox = start(bytes=5_000_000)
+    outbox.put(next(many(1)))
+    assert outbox.flush(30)
+    exporter().suspend()
+    for number in range(100):
+        outbox.put(large(number, 1_000_000))
+    until(lambda: outbox.destinations["postgres"].counts["dropped"] >= 80, 20)
+    assert sum(len(batch.packed) for batch in outbox._kept.values()) < 15_000_000
+    exporter().resume()
+    assert outbox.flush(60)
+    dropped = counts(outbox)["postgres"]["dropped"]
+    assert outbox.destinations["postgres"].reasons == {"queue full": dropped}
+    assert stored(tables) == 101 - dropped
+    outbox.put(list(many(2))[1])
+    assert outbox.flush(30)
+    assert stored(tables) == 102 - dropped
+
+
+def test_a_destination_that_is_away_costs_the_other_nothing_even_in_bytes(
+    start: Start, collector: Collector, tables: str
+) -> None:
+    outbox = start(bytes=5_000_000, delay=0.05)
+    with psycopg.connect(tables) as connection:
+        connection.execute("LOCK agno.agno_spans")
+        for number in range(20):
+            outbox.put(large(number, 1_000_000))
+            until(lambda number=number: len(collector.ids()) > number, 30)  # type: ignore[misc]
+    assert outbox.flush(60)
+    found = counts(outbox)
+    assert found["collector"] == {"exported": 20, "dropped": 0, "failed": 0, "queued": 0}
+    assert found["postgres"]["dropped"] > 10
+    assert found["postgres"]["exported"] == stored(tables) == 20 - found["postgres"]["dropped"]
+
+
+FORKING = """
+import logging, multiprocessing, os, sys, threading, time
+from telemetry import pipeline
+from telemetry.pipeline import Settings
+
+telemetry = pipeline.start(Settings("runtime", "test", "collector", sys.argv[1], sys.argv[2]))
+
+def busy():
+    while working:
+        telemetry.tracer.start_span("busy").end()
+        telemetry.instruments.agents_reloaded("ok")
+        logging.getLogger("busy").warning("busy")
+        time.sleep(0.0005)
+
+def in_child(child):
+    telemetry.tracer.start_span("of the child").end()
+    pipeline.trace.get_tracer("theirs").start_span("of the child").end()
+    telemetry.instruments.agents_reloaded("ok")
+    logging.getLogger("child").warning("of the child")
+    assert telemetry.flush(5)
+    telemetry.shutdown(5)
+    if os.path.exists(f"/proc/self/fd/{pipe}"):
+        os.fstat(pipe)
+        sys.exit(3)
+
+working = True
+telemetry.tracer.start_span("first").end()
+telemetry.flush(30)
+pipe = telemetry._outbox._process.connection.fileno()
+threading.Thread(target=busy, daemon=True).start()
+context = multiprocessing.get_context("fork")
+for number in range(10):
+    child = context.Process(target=in_child, args=(number,))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0, child.exitcode
+working = False
+assert telemetry.flush(30)
+health = telemetry.health()
+assert health["postgres"]["dropped"] == health["collector"]["dropped"] == 0, health
+telemetry.shutdown(20)
+print(telemetry.health()["postgres"]["exported"])
+os._exit(0)
+"""
+
+
+def test_a_forked_child_neither_hangs_nor_sends_nor_takes_anything_from_its_parent(
+    collector: Collector, tables: str
+) -> None:
+    """Forked while other threads record, log and count all the time, as by multiprocessing in a tool."""
+    environment = {**os.environ, "OTEL_METRICS_EXPORTER": "none"}
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, collector.url, tables]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert stored(tables) == int(done.stdout) > 20
+    with psycopg.connect(tables) as connection:
+        names = connection.execute("SELECT DISTINCT name FROM agno.agno_spans ORDER BY 1").fetchall()
+    assert names == [("busy",), ("first",)]

@@ -107,7 +107,7 @@ def test_numbers_as_people_know_them(runtime: Runtime) -> None:
     assert found["queue"]["oldest_age_seconds"] is not None
     assert {agent["id"] for agent in found["agents"]} == {"echo", "pair", "steps"}
     assert "broken.py" in found["agent_files_with_errors"][0]["file"]
-    assert {exporter["destination"] for exporter in found["exporters"]} == {"clickhouse", "postgres"}
+    assert {exporter["destination"] for exporter in found["exporters"]} == {"clickhouse", "postgres", "logs"}
     assert "bucket" in found["percentiles"]
     tables = {table["table"]: table for table in found["tables"]}
     assert tables["tickets"]["size_bytes"] > 0 and "agno.agno_runs" in tables

@@ -83,7 +83,8 @@ def test_a_dead_clickhouse_holds_back_neither_runs_nor_postgres(start: Start, po
     assert stored(postgres) == 40
     assert health["clickhouse"]["queued"] == 40
     assert health["clickhouse"]["last_error"]
-    assert health["postgres"] == {"queued": 0, "exported": 40, "dropped": 0, "failed": 0, "last_error": None}
+    well = {"queued": 0, "exported": 40, "dropped": 0, "failed": 0, "cut": 0, "reasons": {}, "last_error": None}
+    assert health["postgres"] == well
 
 
 def test_a_dead_collector_keeps_the_spans_in_a_bounded_queue_and_shutdown_ends(

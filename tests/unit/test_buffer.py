@@ -29,8 +29,8 @@ class Destination:
         self.taken += items
         self.batches.append(len(items))
 
-    def count(self, outcome: str, items: int) -> None:
-        self.counted[outcome] += items
+    def count(self, outcome: str, items: int, reason: str) -> None:
+        self.counted[f"{outcome}: {reason}" if reason else outcome] += items
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_full_queue_drops_and_counts_and_never_blocks(destination: Destination
     destination.hold.set()
     it.stop(5)
     assert destination.counted["exported"] == len(destination.taken)
-    assert destination.counted["exported"] + destination.counted["dropped"] == 200
+    assert destination.counted["exported"] + destination.counted["dropped: queue full"] == 200
     assert 50 <= destination.counted["exported"] <= 60
 
 
@@ -90,7 +90,7 @@ def test_what_can_never_be_sent_is_left_out_alone(destination: Destination) -> N
         it.put(n)
     it.stop(5)
     assert sorted(destination.taken) == [n for n in range(64) if n != 37]
-    assert destination.counted == {"exported": 63, "failed": 1}
+    assert destination.counted == {"exported": 63, "failed: rejected by the destination": 1}
 
 
 def test_stop_keeps_its_deadline_and_counts_what_is_left(destination: Destination) -> None:
@@ -101,14 +101,14 @@ def test_stop_keeps_its_deadline_and_counts_what_is_left(destination: Destinatio
     began = time.monotonic()
     it.stop(0.5)
     assert time.monotonic() - began < 3
-    assert destination.counted == {"dropped": 10}
+    assert destination.counted == {"dropped: shut down before it was sent": 10}
 
 
 def test_after_stop_nothing_is_taken_but_it_is_counted(destination: Destination) -> None:
     it = buffer(destination)
     it.stop(1)
     it.put(1)
-    assert destination.counted == {"dropped": 1}
+    assert destination.counted == {"dropped: shut down before it was sent": 1}
 
 
 def test_flush_says_when_time_ran_out(destination: Destination) -> None:

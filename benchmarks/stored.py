@@ -1,0 +1,41 @@
+"""Which spans each store has, by id, and how often."""
+
+from collections import Counter
+
+import clickhouse_connect
+import httpx
+import psycopg
+
+from stack.home import Home
+
+
+def in_postgres(home: Home) -> Counter[str]:
+    with psycopg.connect(home.database_url) as connection:
+        return Counter(row[0] for row in connection.execute("SELECT span_id FROM agno.agno_spans"))
+
+
+def in_clickhouse(home: Home) -> Counter[str]:
+    """As the read-only user sees them, and so every dashboard."""
+    client = clickhouse_connect.get_client(dsn=home.clickhouse_readonly_url)
+    try:
+        rows = client.query("SELECT SpanId, count() FROM otel_traces GROUP BY SpanId").result_rows
+    finally:
+        client.close()
+    return Counter(dict(rows))
+
+
+def in_phoenix(home: Home, project: str) -> Counter[str]:
+    """Through its public API."""
+    found: Counter[str] = Counter()
+    headers = {"authorization": f"Bearer {home.phoenix_api_key}"}
+    parameters = {"limit": "1000"}
+    with httpx.Client(base_url=home.phoenix_url, headers=headers, timeout=60) as client:
+        while True:
+            answer = client.get(f"/v1/projects/{project}/spans", params=parameters)
+            if answer.status_code == 404:  # none of the project has come yet
+                return found
+            page = answer.raise_for_status().json()
+            found.update(span["context"]["span_id"] for span in page["data"])
+            if not page["next_cursor"]:
+                return found
+            parameters["cursor"] = page["next_cursor"]
