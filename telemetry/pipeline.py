@@ -113,7 +113,6 @@ class Telemetry:
         if settings.redact:
             content.load(settings.redact)  # so that a mistake in it ends the start, here
         prices.use(settings.prices)
-        threading.Thread(target=prices.load, name="telemetry-prices", daemon=True).start()
         resource = _resource(settings)
         ways = signals.choose(settings)
 

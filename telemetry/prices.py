@@ -1,7 +1,7 @@
 """What a model call costs, in US dollars. Unknown is None, never zero; nothing is fetched from anywhere.
 
-The table is the data of genai-prices, dated by its release, which uv.lock pins (docs/decisions/0012-prices.md). What it
-does not know, or what has been agreed otherwise, is told in a TOML file (TELEMETRY_PRICES): one table for each model,
+The table is prices.jsonl, made out of a dated release of genai-prices (docs/decisions/0012-prices.md). What it does not
+know, or what has been agreed otherwise, is told in a TOML file (TELEMETRY_PRICES): one table for each model,
 named provider/model as agno names them, in US dollars per million tokens. A name may end in "*"; the longest name that
 fits wins, and wins over the table.
 
@@ -18,18 +18,18 @@ fits wins, and wins over the table.
 
 import math
 import re
-import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from operator import contains, eq
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from genai_prices.types import ModelPrice, Provider
+import orjson
 
+TABLE = Path(__file__).with_name("prices.jsonl")
 LONGEST = 256  # characters; a longer name is no model's
 _NAMES = ("input", "cached_input", "cache_write", "output")
 
@@ -42,6 +42,8 @@ _WITHOUT_REASONING = {"google"}
 _ALIASES = {"azurefoundry": "azure", "x_ai": "x-ai", "grok": "x-ai"}
 # What may stand before the name of a model: "models/gemini-...", "publishers/google/models/...", "arn:aws:...:.../"
 _PATH = re.compile(r"(?:arn:[^/]*/|(?:publishers/[^/]+/)?models/)(?=[^/]+$)")
+# LiteLLM and OpenRouter write dates so: -20250929
+_COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
 # US dollars per million tokens, each from so many input tokens of a call on: then for all of its tokens.
 Rates = tuple[tuple[int, float], ...]
@@ -109,7 +111,6 @@ def read(path: Path) -> dict[str, _Price]:
 
 
 _own: dict[str, _Price] = {}
-_loaded = threading.Event()
 
 
 def _of_table(where: str, table: Any) -> _Price:
@@ -129,42 +130,35 @@ def _rate(rates: Rates, input_tokens: int) -> float:
     return next((rate for start, rate in reversed(rates) if input_tokens > start), rates[0][1])
 
 
-def load() -> None:
-    """Reads the table, which takes half a second: not on the path of a model's call. Until then nothing has a price."""
-    from genai_prices.data_snapshot import get_snapshot
-
-    get_snapshot()
-    _loaded.set()
-
-
 def _price(provider: str, model: str) -> _Price | None:
-    if not _loaded.is_set():
-        return None
     found = _found(provider, model)
-    if not isinstance(found, tuple):
+    if not isinstance(found, list):
         return found
-    now = datetime.now(UTC)  # a price may begin on a day, or hold for some hours of it: the last that is active wins
-    return next((price for constraint, price in reversed(found) if constraint is None or constraint.active(now)), None)
+    now = datetime.now(UTC)
+    return next((price for condition, price in reversed(found) if _holds(condition, now)), found[0][1])
+
+
+def _holds(condition: Any, now: datetime) -> bool:
+    """None: always; a day: from then on; two times: between them, each day (UTC)."""
+    if condition is None:
+        return True
+    if isinstance(condition, str):
+        return f"{now:%Y-%m-%d}" >= condition
+    time, begin, end = f"{now:%H:%M}", str(condition[0]), str(condition[1])
+    return begin <= time < end if begin <= end else time >= begin or time < end
 
 
 @lru_cache(1024)
-def _found(provider: str, model: str) -> _Price | tuple[tuple[Any, _Price], ...] | None:
-    """One price, or several with their constraints."""
+def _found(provider: str, model: str) -> _Price | list[tuple[Any, _Price | None]] | None:
+    """One price, or several with their conditions, of which the last that holds is it."""
     provider, model = provider.strip().lower(), model.strip().lower()
     provider = provider.removesuffix(f" ({model})")  # so agno calls the provider of a class that names none
     if not model or len(model) > LONGEST or len(provider) > LONGEST or not f"{provider}{model}".isprintable():
         return None
     if own := _own_price(_own, f"{provider}/{model}"):
         return own
-    from genai_prices.types import ModelPrice
-
-    info = _find(provider, model)
-    if info is None:
-        return None
-    if isinstance(info.prices, ModelPrice):
-        return _of_model(info.prices)
-    prices = [(conditional.constraint, _of_model(conditional.prices)) for conditional in info.prices]
-    return tuple((constraint, price) for constraint, price in prices if price is not None) or None
+    prices = [(condition, _of_rates(rates)) for condition, rates in _find(provider, model)]
+    return prices[0][1] if len(prices) == 1 else prices or None
 
 
 def _own_price(prices: Mapping[str, _Price], name: str) -> _Price | None:
@@ -172,37 +166,69 @@ def _own_price(prices: Mapping[str, _Price], name: str) -> _Price | None:
     return prices[max(fitting, key=len)] if fitting else None
 
 
-def _find(provider: str, model: str) -> Any:
-    """The table's ModelInfo, or None."""
-    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
-
-    providers = get_snapshot().providers
+def _find(provider: str, model: str) -> list[Any]:
+    """The conditions and rates that the table has; empty when it does not know the model."""
     name, slash, rest = model.partition("/")
     if provider in ("", "litellm") and slash:  # they say in the model's name whose it is
         provider, model = name, rest
-    found: Provider | None = find_provider_by_id(providers, _ALIASES.get(provider, provider))
+    found = _provider(provider)
     if found is None:
-        return None
+        return []
     names = [model, _PATH.sub("", model, count=1)]
     name, slash, rest = model.partition("/")
-    if slash and find_provider_by_id(providers, _ALIASES.get(name, name)) is found:
+    if slash and _provider(name) is found:
         names += [rest, _PATH.sub("", rest, count=1)]
-    return next((info for name in names if (info := found.find_model(name, all_providers=providers))), None)
+    others = [each for each in _table() if each["id"] in found["others"]]  # whose models it offers as well
+    for name in dict.fromkeys((*names, *(_COMPACT_DATE.sub(r"-\1-\2-\3", name) for name in names))):
+        for each in (found, *others):
+            for _, clause, prices in each["models"]:
+                if _matches(clause, name):
+                    return list(prices)
+    return []
 
 
-def _of_model(price: "ModelPrice") -> _Price | None:
-    """None for what is not charged by tokens, and for what the table lists without a price."""
-    given, output = _rates(price.input_mtok), _rates(price.output_mtok)
-    if given is None or output is None:
+def _provider(name: str) -> dict[str, Any] | None:
+    name = _ALIASES.get(name, name)
+    exact = (each for each in _table() if each["id"] == name)
+    fitting = (each for each in _table() if each["match"] and _matches(each["match"], name))
+    return next(exact, None) or next(fitting, None)
+
+
+@cache
+def _table() -> list[dict[str, Any]]:
+    """See telemetry.price_table."""
+    providers: list[dict[str, Any]] = []
+    for line in TABLE.read_bytes().splitlines()[1:]:
+        found = orjson.loads(line)
+        if isinstance(found, dict):
+            providers.append({**found, "models": []})
+        else:
+            providers[-1]["models"].append(found)
+    return providers
+
+
+def _matches(clause: list[Any], name: str) -> bool:
+    kind, what = clause
+    if kind == "or":
+        return any(_matches(part, name) for part in what)
+    if kind == "and":
+        return all(_matches(part, name) for part in what)
+    return bool(_COMPARISONS[kind](name, what))
+
+
+_COMPARISONS: dict[str, Callable[[str, str], object]] = {
+    "equals": eq,
+    "starts_with": str.startswith,
+    "ends_with": str.endswith,
+    "contains": contains,
+    "regex": lambda name, pattern: re.search(pattern, name),
+}
+
+
+def _of_rates(rates: Any) -> _Price | None:
+    """None: it is listed, but tokens have no price."""
+    if rates is None:
         return None
-    read, written = _rates(price.cache_read_mtok) or given, _rates(price.cache_write_mtok) or given
-    calls = _rates(price.requests_kcount) or ((0, 0.0),)
-    return _Price(given, read, written, output, calls[0][1] / 1000)
-
-
-def _rates(price: Any) -> Rates | None:
-    if price is None:
-        return None
-    if hasattr(price, "tiers"):
-        return ((0, float(price.base)), *((tier.start, float(tier.price)) for tier in price.tiers))
-    return ((0, float(price)),)
+    *of_tokens, calls = rates
+    given, read, written, output = (tuple((start, rate) for start, rate in each) for each in of_tokens)
+    return _Price(given, read, written, output, calls / 1000)

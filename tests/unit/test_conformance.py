@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from telemetry import prices
 from tests.unit.conftest import Recorded, record
 
 TABLE = Path(__file__).parents[2] / "docs" / "openinference.md"
@@ -147,7 +146,6 @@ def explained() -> set[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def found() -> set[tuple[str, str]]:
-    prices.load()
     return {one for run in (an_agent, a_failure, a_team, a_workflow) for one in differences(run)}
 
 

@@ -5,20 +5,16 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data import providers
 from genai_prices.types import ModelPrice
 
-from telemetry import prices
+from telemetry import price_table, prices
 
 MILLION = 1_000_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def table() -> None:
-    prices.load()
 
 
 @pytest.fixture(autouse=True)
@@ -172,6 +168,23 @@ def test_the_whole_table_is_charged_as_its_own_library_does() -> None:
     assert compared > 2000
 
 
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        (None, True),
+        ("2026-11-21", True),
+        ("2026-11-22", False),
+        (["16:30", "17:00"], True),
+        (["00:30", "16:30"], False),
+        (["16:00", "00:30"], True),
+        (["17:00", "00:30"], False),
+        (["17:00", "16:31"], True),
+    ],
+)
+def test_prices_begin_on_a_day_or_hold_for_hours(condition: Any, holds: bool) -> None:
+    assert prices._holds(condition, datetime(2026, 11, 21, 16, 30, 59, tzinfo=UTC)) is holds
+
+
 def test_listed_without_a_price_is_unknown() -> None:
     assert input_price("cerebras", "qwen-3-coder-480b") is None
 
@@ -236,7 +249,17 @@ def test_a_file_that_is_wrong_says_where(text: str | bytes | None, message: str,
     assert str(path) in str(raised.value)
 
 
-def test_the_table_is_not_loaded_before_it_is_asked() -> None:
-    """Its import takes half a second and 25 MB."""
-    program = "import sys; from telemetry import prices, pipeline; assert 'genai_prices' not in sys.modules"
+def test_the_table_is_what_its_source_says() -> None:
+    """`make generate` makes it: after a new release of genai-prices, say."""
+    assert prices.TABLE.read_text() == "\n".join(price_table.table()) + "\n"
+
+
+def test_the_runtime_does_without_its_source() -> None:
+    """To import that takes half a second, during which nothing else runs."""
+    program = """
+import sys
+from telemetry import prices
+assert prices.cost("openai", "gpt-4.1", input_tokens=1000, output_tokens=0) == 0.002
+assert "genai_prices" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", program], check=True)

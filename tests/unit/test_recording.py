@@ -220,7 +220,6 @@ def test_a_coroutine_that_nobody_awaits_any_more_leaves_no_context(
 def test_a_run_costs_what_its_calls_cost(recorded: Recorded, tmp_path: Path) -> None:
     table = tmp_path / "prices.toml"
     table.write_text('["*"]\ninput = 1000000\noutput = 2000000\n')
-    prices.load()
     prices.use(str(table))
     try:
         agent(tools=[lookup]).run("[tool lookup] go")
@@ -252,7 +251,6 @@ def test_what_agno_says_that_a_call_costs_wins(recorded: Recorded) -> None:
 
 
 def test_an_unknown_cost_is_none_and_not_zero(recorded: Recorded) -> None:
-    prices.load()
     agent().run("go")
 
     assert semconv.COST not in recorded.span("chat").attributes
