@@ -88,7 +88,7 @@ class Telemetry:
         deadline = time.monotonic() + timeout
         self.instruments.close()
         stops, self._stops = self._stops, []
-        _at_once([partial(stop, 0.8 * timeout) for stop in stops], deadline - 0.1 * timeout)
+        _at_once([partial(stop, 0.7 * timeout) for stop in stops], deadline - 0.1 * timeout)
         if self._meters is not None:
             left = max(0.1, deadline - time.monotonic())
             _at_once([partial(self._meters.shutdown, timeout_millis=1000 * left)], time.monotonic() + left)
