@@ -29,8 +29,13 @@ class Bench:
         self.sender: BaseProcess | None = None
 
     def exporter(self) -> psutil.Process:
-        children = psutil.Process(self.sender.pid if self.sender else None).children()
-        return next(child for child in children if "telemetry.exporter" in child.cmdline())
+        """Of the sender, once it has one."""
+        sender = psutil.Process(self.sender.pid if self.sender else None)
+        while True:
+            for child in sender.children():
+                if "telemetry.exporter" in child.cmdline():
+                    return child
+            time.sleep(0.1)
 
     def heal(self) -> None:
         for proxy in (self.tcp_proxy, self.http_proxy):
