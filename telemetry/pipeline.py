@@ -59,7 +59,7 @@ class Telemetry:
 
     def health(self) -> dict[str, Any]:
         """Per destination of spans, and for logs: how many are queued, exported, dropped and failed since the start,
-        how many were cut (telemetry.content), the reasons of those that are lost, and the last error (None: well)."""
+        how many were cut (telemetry.fitting), the reasons of those that are lost, and the last error (None: well)."""
         outbox = self._outbox
         found = {name: (outbox.queued(name), known) for name, known in outbox.destinations.items()} if outbox else {}
         if self._logs is not None:
