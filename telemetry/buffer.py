@@ -69,6 +69,7 @@ class Buffer(Generic[T]):
         self._sending = 0
         self._flushing = False
         self._stop_at: float | None = None
+        self._left_behind = False  # the thread is in `send`, though `stop` has counted what it sends
         self._thread = threading.Thread(target=self._work, name=f"telemetry-{name}", daemon=True)
         self._thread.start()
 
@@ -101,10 +102,11 @@ class Buffer(Generic[T]):
         with self._changed:
             self._stop_at = time.monotonic() + timeout
             self._changed.notify_all()
-        self._thread.join(timeout + 1)
+        self._thread.join(timeout + 0.2)
         with self._changed:
             left = self.waiting()
             self._items.clear()
+            self._left_behind = True
         if left:
             self._count("dropped", left, SHUT_DOWN)
 
@@ -166,17 +168,21 @@ class Buffer(Generic[T]):
                 delay = min(delay * 2, LAST_RETRY)
             else:
                 self.last_error = None
-                self._count("exported", len(batch), "")
+                self._end("exported", len(batch), "")
                 return
-        self._count("dropped", len(batch), SHUT_DOWN)
+        self._end("dropped", len(batch), SHUT_DOWN)
 
     def _deliver_halves(self, batch: Sequence[T], reason: str) -> None:
         if len(batch) == 1:
-            self._count("failed", 1, reason)
+            self._end("failed", 1, reason)
             return
         middle = len(batch) // 2
         self._deliver(batch[:middle])
         self._deliver(batch[middle:])
+
+    def _end(self, outcome: Outcome, items: int, reason: str) -> None:
+        if not self._left_behind:
+            self._count(outcome, items, reason)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:

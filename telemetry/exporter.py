@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from telemetry import destinations, wire
 from telemetry.buffer import Buffer, Limits
 from telemetry.content import Content, load
-from telemetry.fit import Fitted, fitted
+from telemetry.fitting import Fitted, fitted
 from telemetry.losses import CRASHED, QUEUE_FULL, UNENCODABLE, Counts
 from telemetry.progress import READING, Progress
 from telemetry.settings import Settings

@@ -23,7 +23,7 @@ Counts = dict[tuple[str, str], int]  # (outcome, reason; "" where there is nothi
 class Destination:
     """What is known of one destination; `queued` is what was handed to the process and has come to no end there.
 
-    `cut`: spans that arrived with their content shortened, see telemetry.fit.
+    `cut`: spans that arrived with their content shortened, see telemetry.fitting.
     """
 
     queued: int = 0

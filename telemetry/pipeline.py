@@ -58,7 +58,7 @@ class Telemetry:
 
     def health(self) -> dict[str, Any]:
         """Per destination of spans, and for logs: how many are queued, exported, dropped and failed since the start,
-        how many were cut (telemetry.content), the reasons of those that are lost, and the last error (None: well)."""
+        how many were cut (telemetry.fitting), the reasons of those that are lost, and the last error (None: well)."""
         outbox = self._outbox
         found = {name: (outbox.queued(name), known) for name, known in outbox.destinations.items()} if outbox else {}
         if self._logs is not None:
@@ -89,7 +89,7 @@ class Telemetry:
         self.instruments.close()
         self.spans.close()
         stops, self._stops = self._stops, []
-        _at_once([partial(stop, 0.8 * timeout) for stop in stops], deadline - 0.1 * timeout)
+        _at_once([partial(stop, 0.7 * timeout) for stop in stops], deadline - 0.1 * timeout)
         if self._meters is not None:
             left = max(0.1, deadline - time.monotonic())
             _at_once([partial(self._meters.shutdown, timeout_millis=1000 * left)], time.monotonic() + left)

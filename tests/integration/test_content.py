@@ -13,7 +13,7 @@ from agno.agent import Agent
 from runtime.offline import OfflineModel
 from stack.alone import temporary_home
 from telemetry import pipeline, recorder, semconv
-from telemetry.fit import SPAN_BYTES
+from telemetry.fitting import SPAN_BYTES
 from telemetry.pipeline import Settings, Telemetry
 from tests.integration.conftest import ClickHouse
 from tests.integration.runtimes import until
