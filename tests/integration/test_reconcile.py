@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,9 +17,14 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
+from rich.console import Console
 
 from stack import alone
+from stack.errors import StackError
+from stack.evidence import StoreDown, Stores
 from stack.home import Home
+from stack.repair import Repair, repair
+from stack.verify import compare
 from telemetry import reconcile, semconv
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import migrate
@@ -290,13 +295,13 @@ def test_in_the_background_while_clickhouse_is_killed(migrated: str, instruments
         process = services.enter_context(alone.running(home, "clickhouse"))
         migrate(home.clickhouse_url)
         reconciler = Reconciler(migrated, home.clickhouse_url, "agent-runtime")
-        background = Background(reconciler, instruments, 0.3)
-        services.callback(background.stop)
         batch = spans(50)
         writer = DirectWriter(home.clickhouse_url)
         services.callback(writer.close)
         World(migrated, None, reconciler).postgres(batch)  # type: ignore[arg-type]
         writer.write_spans(batch[:20])
+        background = Background(reconciler, instruments, 0.3)
+        services.callback(background.stop)
         until(lambda: reconciler.state is not None, 30)
         process.kill()
         process.wait()
@@ -312,6 +317,34 @@ def test_in_the_background_while_clickhouse_is_killed(migrated: str, instruments
             until(lambda: instruments._sums["agno.telemetry.spans"].get(key) == 80, 60)
             background.stop()
             assert not background._thread.is_alive()
+
+
+def test_stack_verify_repairs(world: World) -> None:
+    batch = spans(10, age=200)
+    world.postgres(batch)
+    world.write([*batch[:4], *spans(1, age=100)])
+    stores = Stores(world.database_url, world.clickhouse.readonly_url, world.clickhouse.otel_url)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    line = {line.name: line for line in compare(stores.read(since)).lines}["Postgres spans in ClickHouse"]
+    assert len(line.missing) == 6
+    done = repair(stores, since)
+    assert done == Repair(missing=6, replayed=6, left=0, surplus=1)
+    console = Console(record=True, width=200)
+    done.render(console)
+    assert (
+        "ClickHouse lacked 6 spans that Postgres has; 6 sent again. Only ClickHouse has 1 span" in console.export_text()
+    )
+    line = {line.name: line for line in compare(stores.read(since)).lines}["Postgres spans in ClickHouse"]
+    assert line.ok and line.found == 10
+    assert repair(stores, since).replayed == 0
+    with psycopg.connect(world.database_url) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [reconcile.LOCK])
+        with pytest.raises(StackError, match="comparing the same stores"):
+            repair(stores, since, patience=0.2)
+    with pytest.raises(StoreDown, match=r"^ClickHouse cannot be repaired"):
+        repair(replace(stores, clickhouse_raw_url="http://otel:x@127.0.0.1:1/otel"), since)
+    with pytest.raises(StoreDown, match=r"^Postgres cannot be read"):
+        repair(replace(stores, database_url="postgresql://agents:x@127.0.0.1:1/agents"), since)
 
 
 def test_a_comparison_of_nothing(world: World) -> None:
