@@ -2,10 +2,17 @@
 
 import argparse
 
-from benchmarks import ingest, pipeline, queue, reload, webhooks
+from benchmarks import ingest, pipeline, postgres_exporter, queue, reload, webhooks
 from benchmarks.figures import report
 
-BENCHMARKS = {"ingest": ingest, "pipeline": pipeline, "queue": queue, "reload": reload, "webhooks": webhooks}
+BENCHMARKS = {
+    "ingest": ingest,
+    "pipeline": pipeline,
+    "postgres_exporter": postgres_exporter,
+    "queue": queue,
+    "reload": reload,
+    "webhooks": webhooks,
+}
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def measure(home: Home, rate: int, seconds: float, pids: dict[str, int]) -> Iter
 def send(settings: pipeline.Settings, rate: int, seconds: float, answers: Any) -> None:
     """In a process of its own. Answers when all that was made has been flushed."""
     traffic = Traffic(1)
-    runs = [[(span.name, _plain(span.attributes)) for span in traffic.run_spans()] for _ in range(50)]
+    runs = [[(span.name, plain(span.attributes)) for span in traffic.run_spans()] for _ in range(50)]
     telemetry = pipeline.start(settings)
     spans = longest = 0
     began = time.monotonic()
@@ -128,5 +128,5 @@ def stored(home: Home) -> dict[str, tuple[int, int]]:
     return {"postgres": (row[0], row[1]), "clickhouse": (distinct, rows)}
 
 
-def _plain(attributes: Any) -> dict[str, str | int]:
+def plain(attributes: Any) -> dict[str, str | int]:
     return {a.key: a.value.int_value if a.value.HasField("int_value") else a.value.string_value for a in attributes}

@@ -84,8 +84,9 @@ def _documents(spans: Sequence[ReadableSpan]) -> tuple[str, str]:
     """The rows of both tables."""
     now = datetime.now(UTC)
     traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
-    resources = {id(span.resource): dict(span.resource.attributes) for span in spans}
-    rows = [{**_span_row(span, resources[id(span.resource)]), "created_at": now} for span in spans]
+    known = {id(span.resource): span.resource.attributes for span in spans}
+    resources = {key: (dict(resource), replay.survives(resource)) for key, resource in known.items()}
+    rows = [{**_span_row(span, *resources[id(span.resource)]), "created_at": now} for span in spans]
     encoded = _encoded(rows)
     if _ESCAPED_NUL in encoded:
         for span, row in zip(spans, rows, strict=True):
@@ -128,12 +129,12 @@ def _trace_row(span: ReadableSpan) -> dict[str, Any]:
     return row
 
 
-def _span_row(span: ReadableSpan, resource: Mapping[str, Any]) -> dict[str, Any]:
+def _span_row(span: ReadableSpan, resource: Mapping[str, Any], resource_survives: bool) -> dict[str, Any]:
     context = _context(span)
     attributes = dict(span.attributes or {})
     rest = _rest(span, format(span.parent.span_id, "016x") if span.parent else None, resource)
     simple = _SIMPLE.issuperset(map(type, attributes.values())) and "otel" not in attributes
-    if not simple or span.events or span.links or not replay.survives(resource):
+    if not simple or span.events or span.links or not resource_survives:
         if "otel" in attributes or not replay.survives([attributes, rest]):
             rest["exact"] = replay.exact(span)
         attributes = _finite(attributes)
