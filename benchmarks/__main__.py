@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import ingest, pipeline, postgres_exporter, queue, reload, webhooks
+from benchmarks import ingest, pipeline, postgres_exporter, queue, reconcile, reload, webhooks
 from benchmarks.figures import report
 
 BENCHMARKS = {
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "pipeline": pipeline,
     "postgres_exporter": postgres_exporter,
     "queue": queue,
+    "reconcile": reconcile,
     "reload": reload,
     "webhooks": webhooks,
 }

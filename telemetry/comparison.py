@@ -98,7 +98,8 @@ class Comparison:
     def _look(self, window: int) -> None:
         began = time.monotonic()
         here, there = self._postgres.spans(window), self._clickhouse.spans(window)
-        absent = sorted(i for i, written in here.items() if i not in there and written <= self._settled)
+        settled = self._settled.isoformat()
+        absent = sorted(i for i, written in here.items() if i not in there and written <= settled)
         surplus = sum(1 for i, ended in there.items() if ended and ended <= self._settled and i not in here)
         self._rest(time.monotonic() - began)
         ours, sent = self._replay(absent)

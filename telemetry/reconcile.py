@@ -28,7 +28,7 @@ DELAY: Final = timedelta(seconds=60)  # younger spans may be on their way
 COMPLETE: Final = timedelta(days=1)
 DIFFERING = 5_000  # windows that are remembered
 LOCK = 7_263_544_106  # one comparison at a time, however many runtimes there are
-RESTS = 3.0  # seconds for each that it works
+RESTS = 1.0  # seconds for each that it works
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class _Stopped(Exception):
 
 
 class Background:
-    """Compares every `interval` seconds in a daemon thread, which works a quarter of the time at most."""
+    """Compares every `interval` seconds in a daemon thread, which works half of the time at most."""
 
     def __init__(self, reconciler: Reconciler, instruments: Instruments, interval: float) -> None:
         self._reconciler = reconciler

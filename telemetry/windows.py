@@ -39,7 +39,7 @@ class Postgres:
     def first(self) -> int | None:
         """The window of the oldest span."""
         found = self._rows(f"SELECT min(start_time) FROM {self._spans}")[0][0]
-        return _window(found) if found else None
+        return None if found is None else _window(found)
 
     def sums(self, start: int, end: int, hashed: bool) -> Sums:
         """Without the hash it reads nothing but an index."""
@@ -59,11 +59,10 @@ class Postgres:
         """
         return {_window(minute) for (minute,) in self._rows(query, *map(_text, (since, until, before)))}
 
-    def spans(self, window: int) -> dict[str, datetime]:
-        """When each was written, by id."""
+    def spans(self, window: int) -> dict[str, str]:
+        """When each was written (ISO 8601), by id."""
         query = f"SELECT span_id, created_at FROM {self._spans} WHERE start_time >= %s AND start_time < %s"
-        rows = self._rows(query, _text(window), _text(window + 1))
-        return {span_id: datetime.fromisoformat(written) for span_id, written in rows}
+        return dict(self._rows(query, _text(window), _text(window + 1)))
 
     def rows(self, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """replay.COLUMNS of each, few at a time: one may have megabytes."""
@@ -128,7 +127,11 @@ def _text(window: int) -> str:
 
 
 def _window(text: str) -> int:
-    return of(datetime.fromisoformat(text[:16] + "+00:00"))
+    """1970 for what is no time: whoever wrote that, it must not keep the others from being compared."""
+    try:
+        return of(datetime.fromisoformat(text[:16] + "+00:00"))
+    except ValueError:
+        return 0
 
 
 def _range(start: int, end: int) -> dict[str, int]:

@@ -239,6 +239,10 @@ def test_rows_of_others_are_not_sent(world: World) -> None:
         "UPDATE agno.agno_spans SET attributes = attributes - 'otel', span_id = 'x' WHERE span_id = %s", foreign
     )
     world.query("UPDATE agno.agno_spans SET attributes = '{\"otel\": 5}' WHERE span_id = %s", broken)
+    world.query("UPDATE agno.agno_spans SET created_at = 'before' WHERE span_id = 'x'")
+    strange = "SELECT %s, trace_id, NULL, '', '', '', '', %s, '', 0, '[]', '' FROM agno.agno_spans LIMIT 1"
+    for number, start in enumerate(("", "2026", "x" * 20, f"{datetime.now(UTC):%Y-%m-%d} at ten")):
+        world.query("INSERT INTO agno.agno_spans " + strange, f"strange {number}", start)
     assert world.compare() == (3, 2, 1, 0)
     assert world.reconciler.state is not None and world.reconciler.state.missing == 1
 
