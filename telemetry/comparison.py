@@ -100,7 +100,7 @@ class Comparison:
         here, there = self._postgres.spans(window), self._clickhouse.spans(window)
         settled = self._settled.isoformat()
         absent = sorted(i for i, written in here.items() if i not in there and written <= settled)
-        surplus = sum(1 for i, ended in there.items() if ended and ended <= self._settled and i not in here)
+        surplus = sum(1 for i, ended in there.items() if 0 < ended <= self._settled.timestamp() and i not in here)
         self._rest(time.monotonic() - began)
         ours, sent = self._replay(absent)
         left = len(ours - self._clickhouse.spans(window).keys()) if sent else len(ours)

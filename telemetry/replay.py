@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+import orjson
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -51,7 +52,6 @@ def span_of(row: Sequence[Any]) -> ReadableSpan:
     attributes = json.loads(text)
     rest = attributes.pop("otel")
     links, events, scope = rest["links"], rest["events"], rest["scope"]
-    resource = json.dumps(rest["resource"])
     if "exact" in rest:
         kept = json.loads(rest["exact"], object_hook=_value)
         name, description, attributes = kept["name"], kept["description"], kept["attributes"]
@@ -59,7 +59,7 @@ def span_of(row: Sequence[Any]) -> ReadableSpan:
         links = [{**link, "attributes": its} for link, its in zip(links, kept["links"], strict=True)]
         made_resource = Resource(kept["resource"])
     else:
-        made_resource = _resource(resource)
+        made_resource = _resource(orjson.dumps(rest["resource"]))
     state = TraceState.from_header([rest["trace_state"]]) if rest["trace_state"] else None
     return ReadableSpan(
         name,
@@ -86,6 +86,6 @@ def _value(found: dict[str, Any]) -> Any:
 
 
 @lru_cache(16)
-def _resource(text: str) -> Resource:
+def _resource(text: bytes) -> Resource:
     """One object for all that are equal: who encodes spans does it once for each."""
     return Resource(json.loads(text))
