@@ -2,7 +2,20 @@
 
 import argparse
 
-from benchmarks import agentos, faults, freshness, ingest, metrics, overhead, pipeline, queue, reload, webhooks
+from benchmarks import (
+    agentos,
+    faults,
+    freshness,
+    ingest,
+    metrics,
+    overhead,
+    pipeline,
+    postgres_exporter,
+    queue,
+    reconcile,
+    reload,
+    webhooks,
+)
 from benchmarks.figures import report
 
 BENCHMARKS = {
@@ -13,7 +26,9 @@ BENCHMARKS = {
     "metrics": metrics,
     "overhead": overhead,
     "pipeline": pipeline,
+    "postgres_exporter": postgres_exporter,
     "queue": queue,
+    "reconcile": reconcile,
     "reload": reload,
     "webhooks": webhooks,
 }

@@ -1,6 +1,7 @@
 """What the routes share. main.py makes it in the lifespan and puts it on app.state.context."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
@@ -13,6 +14,9 @@ from runtime.signatures import Signatures
 from runtime.throttle import Throttle
 from telemetry.pipeline import Telemetry
 
+if TYPE_CHECKING:
+    from telemetry.reconcile import Background
+
 
 @dataclass
 class Context:
@@ -24,6 +28,7 @@ class Context:
     throttle: Throttle
     runs: Runs
     approvals: Store
+    comparison: "Background | None"  # of ClickHouse with Postgres
 
 
 def context_of(request: Request) -> Context:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
@@ -26,6 +27,9 @@ from runtime.signatures import Signatures
 from runtime.throttle import Throttle
 from runtime.watcher import Watcher
 from telemetry import pipeline, recorder
+
+if TYPE_CHECKING:
+    from telemetry.reconcile import Background
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,8 +69,11 @@ def create_app(settings: Settings) -> FastAPI:
             worker = partial(getattr, app.state, "queue_worker", None)
             decisions, keeper = approvals.start(settings, database, telemetry, worker)
             parts.push_async_callback(asyncio.to_thread, keeper.stop)
+            comparison = _comparison(settings, telemetry)
+            if comparison is not None:
+                parts.push_async_callback(asyncio.to_thread, comparison.stop)
             app.state.context = Context(
-                settings, telemetry, registry, deliveries, signatures, throttle, runs, decisions
+                settings, telemetry, registry, deliveries, signatures, throttle, runs, decisions, comparison
             )
             registry.serve_on(asyncio.get_running_loop())
             parts.callback(registry.serve_on, None)
@@ -99,6 +106,16 @@ def create_app(settings: Settings) -> FastAPI:
     app = with_worker(agent_os.get_app(), agent_os, registry, queue, settings)
     auth.protect(app)
     return app
+
+
+def _comparison(settings: Settings, telemetry: pipeline.Telemetry) -> "Background | None":
+    """None when there is nothing to compare."""
+    if settings.telemetry_mode == "off" or not settings.clickhouse_url or not settings.reconcile_seconds:
+        return None
+    from telemetry import reconcile  # memory that it costs only who uses it
+
+    reconciler = reconcile.Reconciler(settings.database_url, settings.clickhouse_url, settings.otel_service_name)
+    return reconcile.Background(reconciler, telemetry.instruments, settings.reconcile_seconds)
 
 
 def _telemetry(settings: Settings) -> pipeline.Settings:

@@ -80,7 +80,12 @@ class Settings(BaseSettings):
     )
     otel_service_name: str = Field("agent-runtime", description="service.name, and the project in Phoenix.")
     deployment_environment: str = Field("local", description="deployment.environment.name of all telemetry.")
-    clickhouse_url: str | None = Field(None, description="ClickHouse, in direct mode: http://user:password@host/otel.")
+    clickhouse_url: str | None = Field(
+        None, description="ClickHouse, in direct mode and to compare it with Postgres: http://user:password@host/otel."
+    )
+    reconcile_seconds: int = Field(
+        60, ge=0, description="How often ClickHouse's spans are compared with those in Postgres. 0: never."
+    )
     phoenix_url: str | None = Field(None, description="Phoenix, in direct mode and for links.")
     phoenix_api_key: str | None = Field(None, description="Phoenix' key, in direct mode.")
     telemetry_prices: str | None = Field(

@@ -18,6 +18,7 @@ _SETTINGS = {
     "model",
     "otel_service_name",
     "queue_max_depth",
+    "reconcile_seconds",
     "run_concurrency",
     "run_max_attempts",
     "telemetry_mode",
@@ -37,6 +38,7 @@ def view(context: Context) -> dict[str, Any]:
         "queue": _queue(context),
         "approvals_pending": _by(context, "agno.approvals.pending", "agent_id"),
         "exporters": [{"destination": name, **health} for name, health in context.telemetry.health().items()],
+        "comparison": context.comparison.health() if context.comparison else None,
         "percentiles": "p50, p90 and p99 are estimated from the histograms' buckets, over the life of this process",
         "instruments": snapshot.instruments(
             context.telemetry.exposition, lambda trace_id: trace_link(context, trace_id)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from stack.evidence import Evidence, Span, StoreDown, Stores, Ticket
 from stack.home import Home
+from stack.repair import Repair, repair
 from stack.replay import told
 
 DAY = timedelta(days=1)
@@ -243,6 +244,9 @@ def verify(
         float, typer.Option(min=0.0, help="Seconds to wait for running work and for telemetry on its way.")
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, with all ids.")] = False,
+    repairs: Annotated[
+        bool, typer.Option("--repair", help="Send ClickHouse the spans that it lacks, then verify again.")
+    ] = False,
 ) -> None:
     """Compare deliveries, tickets, runs and spans across Postgres, ClickHouse and Phoenix.
 
@@ -252,21 +256,32 @@ def verify(
     Allowed, and counted: what a killed runtime may lose, the spans of its last
     second. It ends as soon as all is equal.
 
+    With --repair, when all is not: spans that Postgres has and ClickHouse has not
+    are sent again as they were (the runtime does the same every minute), and all
+    is verified once more. To send one twice changes no count. Nothing else is
+    changed: what only ClickHouse has stays.
+
     Exit code 1: something is missing, doubled or unknown; 2: a store cannot be read.
 
     Example:  stack verify --since 10m --json | jq '.lines[] | select(.ok | not)'
+    Example:  stack verify --since 7d --timeout 5 --repair
     """
     console = Console(stderr=as_json)
     began = moment(since)
+    repaired: Repair | None = None
     with told(console):
         home = Home.open()
-    try:
-        report = check(home, began, timeout, console)
-    except StoreDown as error:
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+        try:
+            report = check(home, began, timeout, console)
+            if repairs and not report.ok:
+                repaired = repair(Stores.of(home), began)
+                repaired.render(console)
+                report = check(home, began, timeout, console)
+        except StoreDown as error:
+            console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from error
     if as_json:
-        typer.echo(json.dumps(report.as_json()))
+        typer.echo(json.dumps({**report.as_json(), "repair": repaired.as_json() if repaired else None}))
     else:
         report.render(console)
     raise typer.Exit(0 if report.ok else 1)

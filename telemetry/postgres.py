@@ -1,7 +1,8 @@
 """Spans in agno's own trace tables, in bulk: one round trip per batch, right in any order and however often it is sent.
 
 agno's trace pages take identity, input and output from a span without a parent. A run that a webhook caused has one,
-so the top run is stored as a root; the true parent, and all else that agno's columns lose, is in `attributes.otel`.
+so the top run is stored as a root; the true parent, and all else that agno's columns lose, is in `attributes.otel`,
+out of which telemetry.replay makes the span again as it was.
 """
 
 import json
@@ -16,12 +17,15 @@ import psycopg
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind
 
-from telemetry import semconv
+from telemetry import replay, semconv
 from telemetry.buffer import Rejected
+from telemetry.clickhouse.values import sendable
 
 # A span above the top run (the webhook's) is kept, but below a parent that no page will find.
 HIDDEN_PARENT = "0" * 16
 
+_SIMPLE = frozenset({str, int, bool})  # types that JSON gives back as they were
+_ESCAPED_NUL = "\\u0000"
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped NUL, not an escaped backslash before "u0000"
 
 # Rows come as one JSON document: to make a Postgres array out of JSON texts escapes each of them once more, in Python.
@@ -54,11 +58,10 @@ class PostgresSpans:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """One transaction. Raises psycopg.Error when not committed (sending again changes nothing), or Rejected."""
-        now = datetime.now(UTC)
-        traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
-        resources = {id(span.resource): span.resource for span in spans}
-        resources_of = {key: dict(resource.attributes) for key, resource in resources.items()}
-        rows = _dumps([{**_span_row(span, resources_of[id(span.resource)]), "created_at": now} for span in spans])
+        try:
+            traces, rows = _documents(spans)
+        except (RecursionError, OverflowError, OSError) as error:  # nested too deeply; a time of another era
+            raise Rejected(f"spans cannot be written as JSON: {type(error).__name__}") from error
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._url, connect_timeout=3, application_name="telemetry")
@@ -75,6 +78,22 @@ class PostgresSpans:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _documents(spans: Sequence[ReadableSpan]) -> tuple[str, str]:
+    """The rows of both tables."""
+    now = datetime.now(UTC)
+    traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
+    known = {id(span.resource): span.resource.attributes for span in spans}
+    resources = {key: (dict(resource), replay.survives(resource)) for key, resource in known.items()}
+    rows = [{**_span_row(span, *resources[id(span.resource)]), "created_at": now} for span in spans]
+    encoded = _encoded(rows)
+    if _ESCAPED_NUL in encoded:
+        for span, row in zip(spans, rows, strict=True):
+            if _ESCAPED_NUL in _encoded(row):
+                row["attributes"]["otel"]["exact"] = replay.exact(span)
+        encoded = _encoded(rows)
+    return traces, _without_nul(encoded)
 
 
 def _trace_rows(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:
@@ -110,13 +129,17 @@ def _trace_row(span: ReadableSpan) -> dict[str, Any]:
     return row
 
 
-def _span_row(span: ReadableSpan, resource: Mapping[str, Any]) -> dict[str, Any]:
+def _span_row(span: ReadableSpan, resource: Mapping[str, Any], resource_survives: bool) -> dict[str, Any]:
     context = _context(span)
     attributes = dict(span.attributes or {})
-    if any(isinstance(value, float | tuple) for value in attributes.values()):
+    rest = _rest(span, format(span.parent.span_id, "016x") if span.parent else None, resource)
+    simple = _SIMPLE.issuperset(map(type, attributes.values())) and "otel" not in attributes
+    if not simple or span.events or span.links or not resource_survives:
+        if "otel" in attributes or not replay.survives([attributes, rest]):
+            rest["exact"] = replay.exact(span)
         attributes = _finite(attributes)
-    parent = format(span.parent.span_id, "016x") if span.parent else None
-    shown_parent = parent
+        rest = _finite(rest)
+    shown_parent = rest["parent_span_id"]
     if _is_top_run(span):
         shown_parent = None
     elif span.kind is SpanKind.SERVER:
@@ -132,7 +155,7 @@ def _span_row(span: ReadableSpan, resource: Mapping[str, Any]) -> dict[str, Any]
         "start_time": _time(span.start_time),
         "end_time": _time(span.end_time),
         "duration_ms": _milliseconds(span),
-        "attributes": {**attributes, "otel": _rest(span, parent, resource)},
+        "attributes": {**attributes, "otel": rest},
     }
 
 
@@ -175,22 +198,28 @@ def _milliseconds(span: ReadableSpan) -> int:
 
 
 def _time(nanoseconds: int | None) -> datetime:
-    return datetime.fromtimestamp((nanoseconds or 0) / 1e9, UTC)
+    """Cut off, never rounded: a span is in the same minute here as in a store that has the nanoseconds."""
+    seconds, rest = divmod(nanoseconds or 0, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
 def _dumps(value: Any) -> str:
-    """JSON as Postgres takes it: without NUL characters, and with NaN and infinities as text."""
+    return _without_nul(_encoded(value))
+
+
+def _encoded(value: Any) -> str:
     try:
-        encoded = orjson.dumps(value, default=str).decode()
+        return orjson.dumps(value, default=str).decode()
     except TypeError:  # half of a surrogate pair, an integer of more than 64 bits
-        encoded = json.dumps(
-            value, default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v), ensure_ascii=False
-        )
-        encoded = encoded.encode(errors="replace").decode()  # Postgres refuses half a pair, also when it is escaped
-    return _NUL.sub(r"\1", encoded) if "\\u0000" in encoded else encoded
+        return json.dumps(sendable(value), default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v))
+
+
+def _without_nul(encoded: str) -> str:
+    return _NUL.sub(r"\1", encoded) if _ESCAPED_NUL in encoded else encoded
 
 
 def _finite(value: Any) -> Any:
+    """NaN and infinities as text: JSON has none."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -19,12 +19,14 @@ TIMEOUT = 30.0  # seconds for one insert; the caller batches, so one takes well 
 class DirectWriter:
     """Inserts into the database that `clickhouse_url` names (http://user:password@host:port/database).
 
-    Connects at the first write. Each write raises when the server did not acknowledge it; repeating a write, whole or
-    in other batches, changes nothing that readers see. Batching and retries are the caller's. Thread-safe.
+    `settings` are the server's, for each insert. Connects at the first write. Each write raises when the server did
+    not acknowledge it; repeating a write, whole or in other batches, changes nothing that readers see. Batching and
+    retries are the caller's. Thread-safe.
     """
 
-    def __init__(self, clickhouse_url: str) -> None:
+    def __init__(self, clickhouse_url: str, **settings: Any) -> None:
         self._url = clickhouse_url
+        self._settings = {"async_insert": 0, **settings}  # an answer means stored, whatever the server's default is
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -66,8 +68,7 @@ class DirectWriter:
     def _connected(self) -> Client:
         with self._lock:
             if self._client is None:
-                settings = {"async_insert": 0}  # an answer means stored, whatever the server's default is
                 self._client = connect(
-                    self._url, send_receive_timeout=TIMEOUT, connect_timeout=5, compress=False, settings=settings
+                    self._url, send_receive_timeout=TIMEOUT, connect_timeout=5, compress=False, settings=self._settings
                 )
             return self._client

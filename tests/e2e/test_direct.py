@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import clickhouse_connect
 import pytest
 
 from stack.trajectories import counts, read
@@ -45,6 +46,14 @@ def test_direct_mode_gives_the_same_counts(tmp_path: Path) -> None:
             runs=result["run_ids"],
         )
         assert found == [(expected.runs, expected.model_calls, sum(expected.tool_calls.values()))]
+
+        client = clickhouse_connect.get_client(dsn=it.home.clickhouse_url)
+        client.command("DELETE FROM otel_traces WHERE SpanName LIKE 'chat %' SETTINGS mutations_sync = 1")
+        client.close()
+        assert it.run("verify", "--timeout", "0").returncode == 1
+        repaired = json.loads(it.must("verify", "--timeout", "10", "--repair", "--json"))
+        assert repaired["ok"] and repaired["repair"]["replayed"] >= expected.model_calls
+        assert json.loads(it.must("verify", "--repair", "--json"))["repair"] is None
 
         up.send_signal(signal.SIGINT)
         said, _ = up.communicate(timeout=90)
