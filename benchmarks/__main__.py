@@ -2,10 +2,18 @@
 
 import argparse
 
-from benchmarks import ingest, pipeline, queue, reload, webhooks
+from benchmarks import ingest, pipeline, queries, queue, reload, storage, webhooks
 from benchmarks.figures import report
 
-BENCHMARKS = {"ingest": ingest, "pipeline": pipeline, "queue": queue, "reload": reload, "webhooks": webhooks}
+BENCHMARKS = {
+    "ingest": ingest,
+    "pipeline": pipeline,
+    "queries": queries,
+    "queue": queue,
+    "reload": reload,
+    "storage": storage,
+    "webhooks": webhooks,
+}
 
 
 def main() -> None:
