@@ -1,7 +1,7 @@
 """Agent spans made inside ClickHouse (spans.sql), in our schema and in the exporter's default one beside it.
 
-Nothing is random: the same number gives the same span. Eight spans are a run, four runs a session, whose later model calls
-repeat its conversation, as agents do. Texts are made of phrases, and twenty agents have a prompt of 4 kB each.
+Nothing is random: the same number gives the same span. Eight spans are a run, four runs a session, whose later model
+calls repeat its conversation, as agents do. Texts are made of phrases, and twenty agents have a prompt of 4 kB each.
 """
 
 import itertools
@@ -24,10 +24,11 @@ HERE = Path(__file__).parent
 SPANS_PER_RUN = 8
 TURNS = 4  # runs of a session
 PHRASES = 65_536  # so many that a text longer than one of them never comes again by chance
-BLOCK = 200_000  # spans in one insert
+BLOCK = 50_000  # spans in one insert: the server has 2 GB
+SMALL = {"min_insert_block_size_rows": 20_000, "min_insert_block_size_bytes": 1 << 26, "max_insert_threads": 1}
 COLUMNS = (
-    "Timestamp, TraceId, SpanId, ParentSpanId, TraceState, SpanName, SpanKind, ServiceName, ResourceAttributes, ScopeName,"
-    " ScopeVersion, SpanAttributes, Duration, StatusCode, StatusMessage"
+    "Timestamp, TraceId, SpanId, ParentSpanId, TraceState, SpanName, SpanKind, ServiceName, ResourceAttributes,"
+    " ScopeName, ScopeVersion, SpanAttributes, Duration, StatusCode, StatusMessage"
 )
 ROLLUPS = ("operations_by_minute", "operations_by_hour")
 
@@ -67,11 +68,13 @@ def fill(ours: Client, default: Client, spans: int, days: float) -> None:
     make_phrases(default)
     for first in range(0, spans, BLOCK):
         generate(default, "otel_traces", first, min(BLOCK, spans - first), spans, days)
-        say(f"{first + BLOCK:,} spans generated in {time.monotonic() - began:.0f} s")
+        if first % (20 * BLOCK) == 0:
+            say(f"{first:,} spans generated in {time.monotonic() - began:.0f} s")
     for day in range(int(days) + 2):
         ours.command(
             f"INSERT INTO otel_traces ({COLUMNS}) SELECT {COLUMNS} FROM otel_default.otel_traces"
-            f" WHERE toDate(Timestamp) = toDate('{beginning(days):%Y-%m-%d}') + {day}"
+            f" WHERE toDate(Timestamp) = toDate('{beginning(days):%Y-%m-%d}') + {day}",
+            settings=SMALL,
         )
     say(f"copied into our schema after {time.monotonic() - began:.0f} s")
     for client in (default, ours):
@@ -94,6 +97,7 @@ def generate(client: Client, table: str, first: int, count: int, spans: int, day
             "began": int(beginning(days).timestamp()),
             "session_seconds": days * 86_400 / max(1, spans // (SPANS_PER_RUN * TURNS)),
         },
+        settings=SMALL,
     )
 
 
@@ -105,8 +109,8 @@ def beginning(days: float) -> datetime:
 def phrases() -> list[str]:
     """Four to seven words each, which are as rare as in a language (Zipf): about 35 bytes."""
     chosen = random.Random(4)
-    starts, ends = "b ch d f g k l m n p r s st t tr v w".split(), "a e i o u ea ou er an in".split()
-    syllables = [start + end for start in starts for end in ends]
+    consonants, vowels = ("b", "ch", "d", "f", "g", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "w"), "aeiou"
+    syllables = [start + vowel + end for start in consonants for vowel in vowels for end in ("", "", "n", "r")]
     words = sorted({"".join(chosen.choices(syllables, k=chosen.choice((1, 2, 2, 3)))) for _ in range(12_000)})
     chosen.shuffle(words)
     cumulative = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(words))))

@@ -20,7 +20,7 @@ DAYS = 7
 ROUNDS = 11
 SLOW_ROUNDS = 3  # of what takes the default schema many seconds
 
-# Our names on the left of a row are the dashboards' panel; on the default schema it reads the attributes.
+# The panel, and the same answer out of the default schema.
 TOKENS_COST = "models and cost: tokens and cost by model, 7 days"
 DEFAULT_TOKENS_COST = """
 SELECT toStartOfHour(Timestamp) AS hour, SpanAttributes['gen_ai.request.model'] AS model,
@@ -36,7 +36,8 @@ TRACE = """
 WITH {trace:String} AS trace_id,
     (SELECT min(Start) FROM otel_traces_trace_id_ts WHERE TraceId = trace_id) AS trace_start,
     (SELECT max(End) + 1 FROM otel_traces_trace_id_ts WHERE TraceId = trace_id) AS trace_end
-SELECT TraceId, SpanId, ParentSpanId, ServiceName, SpanName, Timestamp, Duration, SpanAttributes, ResourceAttributes, StatusCode
+SELECT TraceId, SpanId, ParentSpanId, ServiceName, SpanName, Timestamp, Duration, SpanAttributes, ResourceAttributes,
+    StatusCode, StatusMessage
 FROM otel_traces
 WHERE TraceId = trace_id AND Timestamp >= trace_start AND Timestamp <= trace_end
 """
@@ -56,12 +57,16 @@ def measure(found: Stores, spans: int) -> Iterator[Figure]:
     values = examples(found.ours)
     times: dict[str, float] = {}
     for name, query in panels():
-        times[name] = statistics.median(milliseconds(found.reader, query, values[n % len(values)]) for n in range(ROUNDS))
+        times[name] = statistics.median(
+            milliseconds(found.reader, query, values[n % len(values)]) for n in range(ROUNDS)
+        )
         yield Figure("queries", name, round(times[name], 1), "ms", spans)
     for kind, chosen in (("slowest_rollup_panel", "(rollup)"), ("slowest_panel", "")):
         yield Figure("queries", kind, round(max(t for name, t in times.items() if chosen in name), 1), "ms", spans)
     tokens = statistics.median(milliseconds(found.default_reader, DEFAULT_TOKENS_COST, {}) for _ in range(SLOW_ROUNDS))
-    yield Figure("queries", "tokens_cost_vs_default", round(times[f"{TOKENS_COST} (rollup)"], 1), "ms", spans, round(tokens, 1))
+    yield Figure(
+        "queries", "tokens_cost_vs_default", round(times[f"{TOKENS_COST} (rollup)"], 1), "ms", spans, round(tokens, 1)
+    )
     traces: dict[Client, list[float]] = {found.reader: [], found.default_reader: []}
     for value in values:
         for client, taken in traces.items():

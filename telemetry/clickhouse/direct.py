@@ -66,7 +66,8 @@ class DirectWriter:
     def _connected(self) -> Client:
         with self._lock:
             if self._client is None:
-                settings = {"async_insert": 0}  # an answer means stored, whatever the server's default is
+                # An answer means stored, whatever the server's defaults are, and on the shard where it belongs.
+                settings = {"async_insert": 0, "distributed_foreground_insert": 1}
                 self._client = connect(
                     self._url, send_receive_timeout=TIMEOUT, connect_timeout=5, compress=False, settings=settings
                 )
