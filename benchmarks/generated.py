@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 SPANS_PER_RUN = 8
 TURNS = 4  # runs of a session
 PHRASES = 65_536  # so many that a text longer than one of them never comes again by chance
+SENTENCE = 3  # phrases
 BLOCK = 50_000  # spans in one insert: the server has 2 GB
 SMALL = {"min_insert_block_size_rows": 20_000, "min_insert_block_size_bytes": 1 << 26, "max_insert_threads": 1}
 COLUMNS = (
@@ -44,7 +45,7 @@ class Stores:
 
 
 @contextmanager
-def stores(spans: int, days: float) -> Iterator[Stores]:
+def stores(spans: int, days: float, sentence: int = SENTENCE) -> Iterator[Stores]:
     """A ClickHouse of its own with the same `spans` in both schemas, merged, and the rollups computed."""
     with temporary_home() as home, running(home, "clickhouse"):
         default = connect(home.clickhouse_url, database="")
@@ -55,19 +56,19 @@ def stores(spans: int, days: float) -> Iterator[Stores]:
         migrate(home.clickhouse_url)
         ours = connect(home.clickhouse_url, send_receive_timeout=3600)
         readers = [connect(home.clickhouse_readonly_url, database=name) for name in ("otel", "otel_default")]
-        fill(ours, default, spans, days)
+        fill(ours, default, spans, days, sentence)
         yield Stores(ours, default, *readers)
         for client in (ours, default, *readers):
             client.close()
 
 
-def fill(ours: Client, default: Client, spans: int, days: float) -> None:
+def fill(ours: Client, default: Client, spans: int, days: float, sentence: int) -> None:
     for view in ROLLUPS:
         ours.command(f"SYSTEM STOP VIEW {view}_mv")
     began = time.monotonic()
     make_phrases(default)
     for first in range(0, spans, BLOCK):
-        generate(default, "otel_traces", first, min(BLOCK, spans - first), spans, days)
+        generate(default, "otel_traces", first, min(BLOCK, spans - first), spans, days, sentence)
         if first % (20 * BLOCK) == 0:
             say(f"{first:,} spans generated in {time.monotonic() - began:.0f} s")
     for day in range(int(days) + 2):
@@ -87,13 +88,16 @@ def fill(ours: Client, default: Client, spans: int, days: float) -> None:
     say(f"rolled up after {time.monotonic() - began:.0f} s")
 
 
-def generate(client: Client, table: str, first: int, count: int, spans: int, days: float) -> None:
+def generate(
+    client: Client, table: str, first: int, count: int, spans: int, days: float, sentence: int = SENTENCE
+) -> None:
     """Inserts the spans `first` to `first + count` out of `spans` that began within the last `days` days."""
     client.command(
         f"INSERT INTO {table} ({COLUMNS}) {(HERE / 'spans.sql').read_text()}",
         parameters={
             "first": first,
             "count": count,
+            "sentence": sentence,
             "began": int(beginning(days).timestamp()),
             "session_seconds": days * 86_400 / max(1, spans // (SPANS_PER_RUN * TURNS)),
         },

@@ -1,11 +1,11 @@
 -- {count} spans from number {first} on, in the columns of the collector's exporter. The same number is always the same span.
 -- Session s begins at {began} + s * {session_seconds} (Unix seconds); its four runs are 90 s apart.
 --
--- The eight spans of a run: 0 webhook, 1 run, 2 model, 3 tool, 4 model, 5 retrieval, 6 tool, 7 model.
+-- A sentence has {sentence} phrases. The eight spans of a run: 0 webhook, 1 run, 2 model, 3 tool, 4 model, 5 retrieval, 6 tool, 7 model.
 WITH
     (entity, salt) -> lower(hex(sipHash128(entity, salt))) AS id128,
     (entity, salt) -> lower(hex(sipHash64(entity, salt))) AS id64,
-    (key, n) -> arrayStringConcat(arrayMap(q -> joinGet(phrases, 'text', toUInt16(intHash64(key * 256 + q))), range(toUInt8(n * 3))), ' ') AS prose,
+    (key, n) -> arrayStringConcat(arrayMap(q -> joinGet(phrases, 'text', toUInt16(intHash64(key * 256 + q))), range(toUInt8(n * {sentence:UInt8}))), ' ') AS prose,
     ['gpt-5', 'gpt-5-mini', 'claude-sonnet-4-5', 'gemini-2.5-pro'] AS models,
     ['openai', 'openai', 'anthropic', 'google'] AS providers,
     ['lookup_reservation', 'search_flights', 'send_mail', 'query_database', 'read_file', 'calculate'] AS tools,

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS otel_traces
     ScopeName String CODEC(ZSTD(3)),
     ScopeVersion String CODEC(ZSTD(3)),
     SpanAttributes Map(LowCardinality(String), String) CODEC(ZSTD(6, 24))
-        SETTINGS (min_compress_block_size = 8388608, max_compress_block_size = 8388608),
+        SETTINGS (min_compress_block_size = 4194304, max_compress_block_size = 4194304),
     Duration UInt64 COMMENT 'Nanoseconds' CODEC(ZSTD(3)),
     StatusCode LowCardinality(String) CODEC(ZSTD(3)),
     StatusMessage String CODEC(ZSTD(3)),
@@ -78,7 +78,8 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toDate(Timestamp)
 PRIMARY KEY (toStartOfHour(Timestamp), AgentId, SessionId, TraceId)
 ORDER BY (toStartOfHour(Timestamp), AgentId, SessionId, TraceId, toDateTime(Timestamp), SpanId)
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 8192, index_granularity_bytes = 4194304, ttl_only_drop_parts = 1,
+    non_replicated_deduplication_window = 1000;
 
 -- Where in time a trace lies, so that a trace is found by its id without reading every day.
 -- shard by cityHash64(TraceId)
@@ -92,7 +93,7 @@ CREATE TABLE IF NOT EXISTS otel_traces_trace_id_ts
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(Start)
 ORDER BY (TraceId, Start, End)
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel_traces_trace_id_ts_mv TO otel_traces_trace_id_ts AS
 SELECT TraceId, min(Timestamp) AS Start, max(Timestamp) AS End
