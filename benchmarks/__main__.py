@@ -11,9 +11,11 @@ from benchmarks import (
     overhead,
     pipeline,
     postgres_exporter,
+    queries,
     queue,
     reconcile,
     reload,
+    storage,
     webhooks,
 )
 from benchmarks.figures import report
@@ -27,9 +29,11 @@ BENCHMARKS = {
     "overhead": overhead,
     "pipeline": pipeline,
     "postgres_exporter": postgres_exporter,
+    "queries": queries,
     "queue": queue,
     "reconcile": reconcile,
     "reload": reload,
+    "storage": storage,
     "webhooks": webhooks,
 }
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from benchmarks.figures import Figure
-from benchmarks.pipeline import plain
+from benchmarks.runs import plain
 from benchmarks.traffic import Traffic
 from stack import postgres
 from stack.alone import running, temporary_home

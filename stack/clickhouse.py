@@ -118,7 +118,7 @@ USERS = """\
       <grants>
         <query>GRANT SELECT, INSERT, ALTER, CREATE, DROP, TRUNCATE, OPTIMIZE, SHOW ON otel*.*</query>
         <query>GRANT SELECT ON system.*</query>
-        <query>GRANT CREATE TEMPORARY TABLE, KILL QUERY, SYSTEM FLUSH LOGS ON *.*</query>
+        <query>GRANT CREATE TEMPORARY TABLE, KILL QUERY, SYSTEM FLUSH LOGS, SYSTEM VIEWS ON *.*</query>
       </grants>
     </otel>
     <readonly>

@@ -6,7 +6,7 @@ import sys
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from telemetry.clickhouse.migrate import RETENTION_DAYS, MigrationError, migrate
+from telemetry.clickhouse.migrate import RETENTION_DAYS, ROLLUP_DAYS, MigrationError, migrate
 
 
 def main() -> None:
@@ -19,12 +19,28 @@ def main() -> None:
         default=os.environ.get("CLICKHOUSE_RETENTION_DAYS", str(RETENTION_DAYS)),
         help="days that spans, metrics and logs are kept (CLICKHOUSE_RETENTION_DAYS, default %(default)s)",
     )
+    command.add_argument(
+        "--rollup-days",
+        type=int,
+        default=os.environ.get("CLICKHOUSE_ROLLUP_DAYS", str(ROLLUP_DAYS)),
+        help="days that sums by hour are kept (CLICKHOUSE_ROLLUP_DAYS, default %(default)s)",
+    )
+    command.add_argument(
+        "--cluster",
+        default=os.environ.get("CLICKHOUSE_CLUSTER") or None,
+        help="a cluster of the server's configuration, on all of which the tables are made (CLICKHOUSE_CLUSTER)",
+    )
     arguments = parser.parse_args()
     url = os.environ.get("CLICKHOUSE_URL")
     if not url:
         parser.error("CLICKHOUSE_URL is not set (http://user:password@host:8123/database)")
     try:
-        applied = migrate(url, retention_days=arguments.retention_days)
+        applied = migrate(
+            url,
+            retention_days=arguments.retention_days,
+            rollup_days=arguments.rollup_days,
+            cluster=arguments.cluster,
+        )
     except (MigrationError, ValueError, ClickHouseError) as error:
         sys.exit(f"ClickHouse migration failed: {error}")
     print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")

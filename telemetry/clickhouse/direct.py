@@ -26,7 +26,8 @@ class DirectWriter:
 
     def __init__(self, clickhouse_url: str, **settings: Any) -> None:
         self._url = clickhouse_url
-        self._settings = {"async_insert": 0, **settings}  # an answer means stored, whatever the server's default is
+        # An answer means stored, whatever the server's defaults are, and on the shard where it belongs.
+        self._settings = {"async_insert": 0, "distributed_foreground_insert": 1, **settings}
         self._lock = threading.Lock()
         self._client: Client | None = None
 

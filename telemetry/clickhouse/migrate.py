@@ -12,9 +12,11 @@ from pathlib import Path
 from clickhouse_connect.driver.client import Client
 
 from telemetry.clickhouse.client import connect, database_of
+from telemetry.clickhouse.cluster import EVERYWHERE, Cluster, clustered, local, on, replicated, shard_keys
 
 SCHEMA = Path(__file__).parent / "schema"
 RETENTION_DAYS = 30
+ROLLUP_DAYS = 400  # a year can be compared with the one before
 
 APPLIED = """
 CREATE TABLE IF NOT EXISTS schema_migrations
@@ -27,7 +29,7 @@ ENGINE = ReplacingMergeTree
 ORDER BY name
 """
 
-# The column whose day a row is kept from. Parts are dropped whole: every table is partitioned by that day.
+# The column whose day a row is kept from. Parts are dropped whole: tables are partitioned by that day, or its month.
 RETENTION = {
     "otel_traces": "Timestamp",
     "otel_traces_trace_id_ts": "Start",
@@ -37,7 +39,9 @@ RETENTION = {
     "otel_metrics_histogram": "TimeUnix",
     "otel_metrics_exponential_histogram": "TimeUnix",
     "otel_metrics_summary": "TimeUnix",
+    "operations_by_minute": "minute",
 }
+ROLLUPS = {"operations_by_hour": "hour"}
 
 
 class MigrationError(Exception):
@@ -53,10 +57,14 @@ class Migration:
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def statements(self) -> list[str]:
-        """The statements without comments; a semicolon at the end of a line ends one."""
+    def statements(self, cluster: Cluster | None = None) -> list[str]:
+        """The statements without comments, as `cluster` needs them; a semicolon at the end of a line ends one."""
         bare = re.sub(r"^\s*--.*$", "", self.text, flags=re.MULTILINE)
-        return [statement for part in re.split(r";[ \t]*(?:\n|$)", bare) if (statement := part.strip())]
+        single = [statement for part in re.split(r";[ \t]*(?:\n|$)", bare) if (statement := part.strip())]
+        if cluster is None:
+            return single
+        keys, tables = shard_keys(self.text), {**RETENTION, **ROLLUPS}
+        return [each for statement in single for each in clustered(statement, cluster, keys, tables)]
 
 
 def read(directory: Path = SCHEMA) -> list[Migration]:
@@ -68,29 +76,51 @@ def read(directory: Path = SCHEMA) -> list[Migration]:
     return [Migration(path.stem, path.read_text()) for path in paths]
 
 
-def migrate(url: str, *, retention_days: int = RETENTION_DAYS, directory: Path = SCHEMA) -> list[str]:
+def migrate(
+    url: str,
+    *,
+    retention_days: int = RETENTION_DAYS,
+    rollup_days: int = ROLLUP_DAYS,
+    cluster: str | None = None,
+    directory: Path = SCHEMA,
+) -> list[str]:
     """Creates the database that `url` names, applies what is missing, sets the retention; returns what was applied.
 
+    `retention_days` is for spans, metrics, logs and rollups by minute, `rollup_days` for rollups by hour. With
+    `cluster`, its name in the server's configuration, everything is made on all of its servers.
+
     Repeatable, and harmless when two do it at once. Raises MigrationError when an applied file was edited since, when
-    the database knows files that are not here, or when `retention_days` is not within 1 and 3650.
+    the database knows files that are not here, or when days are not within 1 and 3650.
     """
-    if not 1 <= retention_days <= 3650:
-        raise MigrationError(f"the retention must be 1 to 3650 days, not {retention_days}")
+    for days in (retention_days, rollup_days):
+        if not 1 <= days <= 3650:
+            raise MigrationError(f"the retention must be 1 to 3650 days, not {days}")
+    if cluster is not None and not re.fullmatch(r"[\w.-]+", cluster):
+        raise MigrationError(f"no name of a cluster: {cluster!r}")
     migrations = read(directory)
     database = database_of(url)
+    found = Cluster(cluster, database) if cluster else None
     client = connect(url, database="")
     try:
-        client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}{on(found)}")
         client.database = database
-        client.command(APPLIED)
-        names = apply(client, migrations)
-        retain(client, retention_days)
+        client.command(applied_table(found))
+        names = apply(client, migrations, found)
+        retain(client, dict.fromkeys(RETENTION, retention_days) | dict.fromkeys(ROLLUPS, rollup_days), found)
     finally:
         client.close()
     return names
 
 
-def apply(client: Client, migrations: list[Migration]) -> list[str]:
+def applied_table(cluster: Cluster | None) -> str:
+    """On a cluster each server has all of it: whichever is asked next knows what was applied."""
+    if cluster is None:
+        return APPLIED
+    statement = APPLIED.replace("schema_migrations", f"schema_migrations{on(cluster)}")
+    return replicated(statement, EVERYWHERE)
+
+
+def apply(client: Client, migrations: list[Migration], cluster: Cluster | None = None) -> list[str]:
     rows = client.query("SELECT name, checksum FROM schema_migrations FINAL").result_rows
     done: dict[str, str] = {name: checksum for name, checksum in rows}
     if unknown := sorted(done.keys() - {migration.name for migration in migrations}):
@@ -103,7 +133,7 @@ def apply(client: Client, migrations: list[Migration]) -> list[str]:
                     f"{migration.name}.sql was edited after it had been applied; put it back and add a new file"
                 )
             continue
-        for statement in migration.statements():
+        for statement in migration.statements(cluster):
             client.command(statement)
         row = [migration.name, migration.checksum]
         client.insert("schema_migrations", [row], column_names=["name", "checksum"])
@@ -111,13 +141,15 @@ def apply(client: Client, migrations: list[Migration]) -> list[str]:
     return applied
 
 
-def retain(client: Client, days: int) -> None:
+def retain(client: Client, days: dict[str, int], cluster: Cluster | None) -> None:
     """Sets the TTL of every table that does not have it yet; a change takes effect with the next merge."""
     query = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
-    for name, engine in client.query(query).result_rows:
-        column = RETENTION.get(name)
-        if column and f"toIntervalDay({days})" not in engine:
-            client.command(f"ALTER TABLE {quoted(name)} MODIFY TTL toDateTime({column}) + toIntervalDay({days})")
+    engines = {name: engine for name, engine in client.query(query).result_rows}
+    for name, column in {**RETENTION, **ROLLUPS}.items():
+        table = local(name, cluster)
+        if table in engines and f"toIntervalDay({days[name]})" not in engines[table]:
+            ttl = f"toDateTime({column}) + toIntervalDay({days[name]})"
+            client.command(f"ALTER TABLE {quoted(table)}{on(cluster)} MODIFY TTL {ttl}")
 
 
 def quoted(name: str) -> str:

@@ -1,6 +1,7 @@
 """The schema on the real engine: migrations, retention, and that nothing is counted twice."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,15 @@ from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
 from telemetry.clickhouse.client import connect
+from telemetry.clickhouse.cluster import Cluster
 from telemetry.clickhouse.direct import DirectWriter
-from telemetry.clickhouse.migrate import RETENTION, SCHEMA, MigrationError, migrate
+from telemetry.clickhouse.migrate import RETENTION, ROLLUPS, SCHEMA, MigrationError, applied_table, migrate, read
 from tests.integration.conftest import ClickHouse
 
 DAY = 86_400 * 10**9
@@ -187,8 +189,101 @@ def test_what_is_older_than_the_retention_goes(writer: DirectWriter, otel: Clien
     )
     for table, column in RETENTION.items():
         assert f"TTL toDateTime({column}) + toIntervalDay(5)" in engines[table]
+    assert "TTL toDateTime(hour) + toIntervalDay(400)" in engines["operations_by_hour"]
     with pytest.raises(MigrationError, match="1 to 3650 days"):
         migrate(clickhouse.otel_url, retention_days=0)
+    with pytest.raises(MigrationError, match="1 to 3650 days"):
+        migrate(clickhouse.otel_url, rollup_days=0)
+
+
+HOSTILE = {
+    "empty": "",
+    "nul": "a\x00b\x00",
+    "emoji": "👩‍👩‍👧‍👦 \U0010ffff e\u0301 \u202e",
+    "quotes": "'; DROP TABLE otel_traces; -- \\N \\ \t\r\n\"`{}[]",
+    "large": "0123456789abcdef" * 655_360,  # 10 MB
+    "": "a key without a name",
+    "key \x00 \n 👩": "a key of all sorts",
+    "llm.input_messages.0.message.role.llm.input_messages.99999999999999999999.message.role": "no message",
+    **{f"attribute.{n}": str(n) * (n % 7) for n in range(2_000)},
+}
+
+
+def test_whatever_is_in_a_span_comes_back(writer: DirectWriter, otel: Client, reader: Client) -> None:
+    exporter = InMemorySpanExporter()
+    limits = SpanLimits(max_span_attributes=5_000)
+    provider = TracerProvider(shutdown_on_exit=False, span_limits=limits)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    span = tracer.start_span("\x00 👩", start_time=MIDNIGHT, attributes=HOSTILE)
+    span.add_event("\x00", {"text": HOSTILE["emoji"]}, timestamp=MIDNIGHT + 1)
+    span.set_status(Status(StatusCode.ERROR, HOSTILE["quotes"]))
+    span.end(MIDNIGHT + 7)
+    for n in range(100):  # neighbours in its block
+        attributes = {"gen_ai.agent.id": "helper", "session.id": f"s-{n % 3}", "text": f"{n} \x00" * n}
+        tracer.start_span("other", start_time=MIDNIGHT + n, attributes=attributes).end(MIDNIGHT + 2 * n)
+    spans = exporter.get_finished_spans()
+    writer.write_spans(spans)
+    writer.write_spans(spans[:1])
+    otel.command("OPTIMIZE TABLE otel_traces FINAL")
+    columns = "SpanName, SpanAttributes, Events.Name, Events.Attributes, StatusMessage, Duration, SpanId"
+    rows = {row[-1]: row[:-1] for row in reader.query(f"SELECT {columns} FROM otel_traces").result_rows}
+    assert len(rows) == 101
+    name, attributes, events, of_events, message, duration = rows[f"{spans[0].context.span_id:016x}"]
+    assert attributes == {key: value for key, value in HOSTILE.items() if key}  # OpenTelemetry knows no empty key
+    assert (name, events, of_events) == ("\x00 👩", ["\x00"], [{"text": HOSTILE["emoji"]}])
+    assert (message, duration) == (HOSTILE["quotes"], 7)
+    for span in spans[1:]:
+        assert rows[f"{span.context.span_id:016x}"][1] == dict(span.attributes or {})
+    assert count(reader, "messages") == 0
+
+
+def test_messages_and_retrievals_read_well(writer: DirectWriter, reader: Client) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    call = "llm.output_messages.0.message.tool_calls.0.tool_call"
+    chat = {
+        "gen_ai.operation.name": "chat",
+        "agno.run.id": "run-1",
+        "gen_ai.usage.cache_creation.input_tokens": 7,
+        **{f"llm.input_messages.{n}.message.role": "user" for n in range(12)},
+        **{f"llm.input_messages.{n}.message.content": f"text {n}" for n in range(12)},
+        "llm.output_messages.0.message.role": "assistant",
+        f"{call}.id": "c1",
+        f"{call}.function.name": "add",
+        f"{call}.function.arguments": '{"a":1}',
+    }
+    retrieval = {
+        "gen_ai.operation.name": "retrieval",
+        "input.value": "who?",
+        **{f"retrieval.documents.{n}.document.content": "text" for n in range(3)},
+    }
+    for attributes in (chat, retrieval):
+        tracer.start_span("span", start_time=MIDNIGHT, attributes=attributes).end(MIDNIGHT + SECOND)
+    writer.write_spans(exporter.get_finished_spans())
+    writer.write_spans(exporter.get_finished_spans()[:1])
+    query = "SELECT direction, position, role, content, tool_calls FROM messages WHERE run_id = 'run-1'"
+    rows = reader.query(f"{query} ORDER BY direction, position").result_rows
+    assert rows[:12] == [("input", n, "user", f"text {n}", []) for n in range(12)]
+    assert rows[12:] == [("output", 0, "assistant", "", [("c1", "add", '{"a":1}')])]
+    assert reader.query("SELECT cache_write_tokens, cost FROM model_calls").result_rows == [(7, None)]
+    assert reader.query("SELECT query, documents, duration FROM retrievals").result_rows == [("who?", 3, 1.0)]
+
+
+def test_the_engine_can_read_every_statement_for_a_cluster(otel: Client) -> None:
+    """It has no cluster to run them on."""
+    cluster = Cluster("main", "otel")
+    statements = [statement for migration in read() for statement in migration.statements(cluster)]
+    for statement in [applied_table(cluster), *statements]:
+        assert "ON CLUSTER 'main'" in statement and otel.command(f"EXPLAIN AST {statement}")
+    tables = {name for name in re.findall(r"TABLE IF NOT EXISTS (\w+)", " ".join(statements))}
+    assert {f"{table}_local" for table in {**RETENTION, **ROLLUPS}} | {*RETENTION, *ROLLUPS} == tables
+    for statement in statements:
+        views_of_all = statement.startswith("CREATE VIEW") or "ENGINE = Distributed(" in statement
+        assert views_of_all or not re.search(r"FROM (?!\w+_local)\w", statement), statement
+        assert "ENGINE = ReplacingMergeTree" not in statement and "non_replicated" not in statement
 
 
 def test_migrations_run_once_and_are_never_edited(clickhouse: ClickHouse, tmp_path: Path) -> None:

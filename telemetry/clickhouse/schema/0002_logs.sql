@@ -1,5 +1,6 @@
 -- Log records, one row each; inserted columns as in the collector's ClickHouse exporter (v0.161).
 -- A log record has no id: the same text with the same attributes at the same nanosecond is the same record.
+-- shard by cityHash64(Timestamp, TraceId, SpanId)
 CREATE TABLE IF NOT EXISTS otel_logs
 (
     Timestamp DateTime64(9) CODEC(Delta(8), ZSTD(1)),

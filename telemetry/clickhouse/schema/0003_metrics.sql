@@ -2,6 +2,7 @@
 -- (v0.161), except that times keep their nanoseconds: with its whole seconds two exports within a second would be one.
 -- A point is its series (resource, scope, name, unit, attributes) at a time.
 
+-- shard by cityHash64(ServiceName, MetricName)
 CREATE TABLE IF NOT EXISTS otel_metrics_gauge
 (
     ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
@@ -38,6 +39,7 @@ PRIMARY KEY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash, TimeUnix, StartTimeUnix)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
 
+-- shard by cityHash64(ServiceName, MetricName)
 CREATE TABLE IF NOT EXISTS otel_metrics_sum
 (
     ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
@@ -76,6 +78,7 @@ PRIMARY KEY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash, TimeUnix, StartTimeUnix)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
 
+-- shard by cityHash64(ServiceName, MetricName)
 CREATE TABLE IF NOT EXISTS otel_metrics_histogram
 (
     ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
@@ -118,6 +121,7 @@ PRIMARY KEY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash, TimeUnix, StartTimeUnix)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
 
+-- shard by cityHash64(ServiceName, MetricName)
 CREATE TABLE IF NOT EXISTS otel_metrics_exponential_histogram
 (
     ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
@@ -164,6 +168,7 @@ PRIMARY KEY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash)
 ORDER BY (ServiceName, MetricName, toStartOfHour(TimeUnix), SeriesHash, TimeUnix, StartTimeUnix)
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
 
+-- shard by cityHash64(ServiceName, MetricName)
 CREATE TABLE IF NOT EXISTS otel_metrics_summary
 (
     ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(1)),
