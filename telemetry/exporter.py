@@ -22,7 +22,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from telemetry import destinations, prices, wire
+from telemetry import destinations, wire
 from telemetry.buffer import Buffer, Limits, Outcome
 from telemetry.settings import Settings
 
@@ -101,12 +101,7 @@ class Exporter:
         self._connection = connection
         settings, resource, schema_url, limits = marshal.loads(connection.recv_bytes())
         self._resource = Resource(resource, schema_url)
-        told = Settings(**settings)
-        try:
-            prices.use(told.prices)
-        except ValueError as error:  # it was in order when the other process began
-            log.error("the table's prices are used: %s", error)
-        made = destinations.spans(told)
+        made = destinations.spans(Settings(**settings))
         self._ways = {name: Way(name, make, Limits(*limits)) for name, make in made.items()}
         self._taken = 0
         self._reported: Any = None
