@@ -48,6 +48,12 @@ class Entry(NamedTuple):
     span: SpanContext
     error: tuple[str, str, str] | None
 
+    @property
+    def size(self) -> int:
+        """In bytes, at most."""
+        texts = (self.body, *(self.error or ()))
+        return 1000 + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+
 
 def entry_of(record: logging.LogRecord) -> Entry:
     """With the trace and the run that are current."""

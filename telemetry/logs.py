@@ -39,7 +39,7 @@ class Handler(logging.Handler):
 class Logs:
     """Python's and agno's loggers, handled until `stop`. `send` raises to be called again with the same records.
 
-    `handled(outcome, records)`: for metrics.
+    `handled(outcome, records)`: for the metric.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Logs:
             "logs", lambda entries: send([readable(entry, resource) for entry in entries]), limits, self._count
         )
         self._close = close
-        self._handler = Handler(lambda entry: self._buffer.put(entry, len(entry.body)))
+        self._handler = Handler(lambda entry: self._buffer.put(entry, entry.size))
         self._attached = loggers()
         for logger in self._attached:
             logger.addHandler(self._handler)

@@ -317,8 +317,8 @@ def test_in_the_background_while_clickhouse_is_killed(migrated: str, instruments
             until(lambda: background.health()["last_error"] is None, 60)
             assert set(reconciler.state.differing.values() if reconciler.state else [1]) == set()
             assert [value for value, _ in instruments.observed("agno.telemetry.missing")] == [0, 0]
-            key = (("destination", "clickhouse"), ("outcome", "replayed"))
-            until(lambda: instruments._sums["agno.telemetry.spans"].get(key) == 80, 60)
+            replayed = {"destination": "clickhouse", "outcome": "replayed"}
+            until(lambda: (80, replayed) in instruments._sums.read("agno.telemetry.spans"), 60)
             background.stop()
             assert not background._thread.is_alive()
 
