@@ -34,9 +34,10 @@ class Figure:
 
 
 def report(figures: Iterable[Figure]) -> None:
-    found = list(figures)
-    for figure in found:
+    found = []
+    for figure in figures:
         print(figure.line(), flush=True)
+        found.append(figure)
     machine = f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}, {machine}")
     for heading in ("figure", "value", "unit", "baseline", "ratio", "n"):

@@ -1,4 +1,4 @@
-"""Spans from OTLP through the collector into ClickHouse: sent, lost, doubled.
+"""Spans from OTLP through the collector into ClickHouse: sent, lost, doubled; the direct writer beside agno's own.
 
 Starts its own ClickHouse and collector. One sender process sends `--rate` spans a second (0: as many as the collector
 takes) over gRPC, and sends a refused batch again, as SDKs do. Without `--phoenix` nobody is there for its branch of the
@@ -19,6 +19,7 @@ import grpc
 import httpx
 import psutil
 
+from benchmarks import direct
 from benchmarks.figures import Figure
 from benchmarks.services import use_collector
 from benchmarks.traffic import SPANS_PER_RUN, Traffic
@@ -38,12 +39,18 @@ RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, gr
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, default=RATE, help="spans a second, 0: no limit (default %(default)s)")
     parser.add_argument("--phoenix", action="store_true", help="with Phoenix, on the same machine")
+    parser.add_argument("--direct", action="store_true", help="only the direct writer; needs no collector")
     parser.add_argument("--seconds", type=float, help=f"default {SECONDS:.0f}, {QUICK_SECONDS:.0f} with --quick")
 
 
 def run(arguments: argparse.Namespace) -> Iterator[Figure]:
     seconds = arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS)
     with temporary_home() as home:
+        if arguments.direct:
+            with running(home, "clickhouse"):
+                migrate(home.clickhouse_url)
+                yield from direct.compare(home, arguments.quick)
+            return
         use_collector(home)
         with ExitStack() as services:
             names = ["clickhouse", "collector", *(["phoenix"] if arguments.phoenix else [])]
@@ -52,6 +59,7 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
             yield from measure(home, arguments.rate, seconds, processes)
             if arguments.phoenix:
                 yield Figure("ingest", "phoenix_kept", in_phoenix(home), "span", 1)
+            yield from direct.compare(home, arguments.quick)
 
 
 def measure(home: Home, rate: int, seconds: float, services: dict[str, psutil.Process]) -> Iterator[Figure]:
