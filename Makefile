@@ -13,10 +13,10 @@ BOOTSTRAP := .uv/bin/uv
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check fmt
+.PHONY: help up down test check fmt generate
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(BOOTSTRAP) ## start the stack, send sample work, stay until Ctrl-C (make up ARGS=--detach: give the prompt back)
 	@$(UV) run stack up --sample --timings $(ARGS)
@@ -38,6 +38,9 @@ check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rul
 fmt: $(BOOTSTRAP) ## format, and fix what can be fixed
 	$(UV) run ruff format
 	$(UV) run ruff check --fix
+
+generate: $(BOOTSTRAP) ## make again what is made from code: docs/metrics.md
+	$(UV) run python -m telemetry.reference > docs/metrics.md
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv

@@ -2,13 +2,16 @@
 
 import argparse
 
-from benchmarks import faults, freshness, ingest, pipeline, queue, reload, webhooks
+from benchmarks import agentos, faults, freshness, ingest, metrics, overhead, pipeline, queue, reload, webhooks
 from benchmarks.figures import report
 
 BENCHMARKS = {
+    "agentos": agentos,
     "faults": faults,
     "freshness": freshness,
     "ingest": ingest,
+    "metrics": metrics,
+    "overhead": overhead,
     "pipeline": pipeline,
     "queue": queue,
     "reload": reload,

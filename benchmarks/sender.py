@@ -13,6 +13,7 @@ import uvloop
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
+_LAST = b"0\r\n\r\n"  # of an answer in pieces
 
 
 @dataclass
@@ -52,8 +53,8 @@ class _Connection(asyncio.Protocol):
         head, end, body = self.received.partition(_END)
         if not end:
             return
-        length = int(head.lower().split(_LENGTH, 1)[1].split(b"\r\n", 1)[0])
-        if len(body) >= length:
+        _, found, rest = head.lower().partition(_LENGTH)
+        if body.endswith(_LAST) if not found else len(body) >= int(rest.split(b"\r\n", 1)[0]):
             self.received = b""
             self.sending.answered(self, int(head[9:12]))
 

@@ -205,7 +205,7 @@ def runtime(home: Home, name: str, collector: int, **settings: str) -> Iterator[
     """A serving runtime; executes nothing unless `settings` say so."""
     port = find_free(set())
     with _started("serve", home, name, collector, RUNTIME_PORT=str(port), **settings) as (process, log):
-        _wait_for(port, log)
+        wait_for(port, log)
         yield port, process
 
 
@@ -255,14 +255,14 @@ def process(target: Any) -> Iterator[int]:
     started = multiprocessing.get_context("spawn").Process(target=target, args=(port,), daemon=True)
     started.start()
     try:
-        _wait_for(port)
+        wait_for(port)
         yield port
     finally:
         started.terminate()
         started.join(10)
 
 
-def _wait_for(port: int, log: Path | None = None) -> None:
+def wait_for(port: int, log: Path | None = None) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:

@@ -111,4 +111,7 @@ def _telemetry(settings: Settings) -> pipeline.Settings:
         clickhouse_url=settings.clickhouse_url,
         phoenix_url=settings.phoenix_url,
         phoenix_api_key=settings.phoenix_api_key,
+        content=settings.telemetry_content,
+        redact=settings.telemetry_redact,
+        prices=settings.telemetry_prices,
     )

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime import signatures, throttle
 from runtime.triggers import WEBHOOK
+from telemetry import prices
 
 
 class Settings(BaseSettings):
@@ -66,6 +67,14 @@ class Settings(BaseSettings):
     telemetry_mode: Literal["collector", "direct", "off"] = Field(
         "collector", description="Where telemetry goes: to a collector, to the stores directly, or nowhere."
     )
+    telemetry_content: Literal["full", "truncated", "hashed", "off"] = Field(
+        "full",
+        description="What of prompts, answers and tool data is exported: all, its beginning, a hash, or nothing.",
+    )
+    telemetry_redact: str | None = Field(
+        None,
+        description="A function that is given each such text and answers what to export: path/to/file.py:function.",
+    )
     otel_exporter_otlp_endpoint: str = Field(
         "http://127.0.0.1:4317", description="The collector (OTLP over gRPC), in collector mode."
     )
@@ -74,6 +83,9 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(None, description="ClickHouse, in direct mode: http://user:password@host/otel.")
     phoenix_url: str | None = Field(None, description="Phoenix, in direct mode and for links.")
     phoenix_api_key: str | None = Field(None, description="Phoenix' key, in direct mode.")
+    telemetry_prices: str | None = Field(
+        None, description="A TOML file of models' prices, which win over the table's. None: only the table's."
+    )
     dashboards_url: str | None = Field(None, description="The dashboards, for links.")
 
     model: str | None = Field(None, description="Model of the sample agents, such as openai:gpt-5. None: offline.")
@@ -118,6 +130,13 @@ class Settings(BaseSettings):
                 PyJWKSet.from_dict(json.loads(Path(path).read_text()))
             except (OSError, ValueError, TypeError, AttributeError, PyJWTError) as error:
                 raise ValueError(f"no keys can be read from {path}: {error}") from None
+        return path
+
+    @field_validator("telemetry_prices")
+    @classmethod
+    def _has_prices(cls, path: str | None) -> str | None:
+        if path is not None:
+            prices.read(Path(path))
         return path
 
     @field_validator("drain_seconds")

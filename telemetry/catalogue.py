@@ -1,9 +1,13 @@
-"""Every instrument: name, kind, unit, attributes, buckets, help. Dashboards, alerts and docs take them from here."""
+"""Every instrument: name, kind, unit, attributes and their values, buckets, help. Dashboards, alerts and docs take them
+from here (`make generate`).
+"""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["counter", "up_down_counter", "histogram", "observable_gauge"]
+Values = tuple[str | None, ...]  # of an instrument's attributes, in their order; None: it has none now
 
 # Bucket advice of the GenAI conventions: agents 0.1 s doubling to 409.6 s, client calls 0.01 s doubling to 81.92 s.
 AGENT_SECONDS = tuple(0.1 * 2**n for n in range(13))
@@ -14,9 +18,21 @@ APPROVAL_SECONDS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 TOKENS = tuple(float(4**n) for n in range(14))
 
 
+# Of attributes whose values are not names of what is deployed, all values that there are.
+OUTCOMES = ("accepted", "duplicate", "conflict", "rejected", "invalid", "throttled", "failed", "ignored")
+STATUSES = ("completed", "error", "cancelled", "paused")
+KINDS = ("agent", "team", "workflow")
+DESTINATIONS = ("collector", "clickhouse", "phoenix", "postgres")
+
+OPTIONAL = frozenset({"error.type"})  # left out when there is nothing to say
+
+MOST_SERIES = 2000  # of one instrument, as the SDK has it; what comes beyond is one series, with this attribute only
+OVERFLOW: Values = ("otel.metric.overflow",)
+
+
 @dataclass(frozen=True)
 class Instrument:
-    """One instrument. `attributes` is closed: a recording with any other key is a mistake, and a test finds it."""
+    """One instrument. `attributes` is closed, and so are those that `values` lists: tests find what does not fit."""
 
     name: str
     kind: Kind
@@ -24,6 +40,21 @@ class Instrument:
     help: str
     attributes: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    def labelled(self, values: Values) -> dict[str, str | bool]:
+        """The attributes with these values; what is None is left out. Raises ValueError when there are too few."""
+        if values is OVERFLOW:
+            return {"otel.metric.overflow": True}  # as the SDK says it of its own
+        return {key: value for key, value in zip(self.attributes, values, strict=True) if value is not None}
+
+    def problems(self, attributes: Mapping[str, object]) -> Iterator[str]:
+        """What is not as declared here."""
+        if set(attributes) | OPTIONAL != set(self.attributes) | OPTIONAL:
+            yield f"{self.name}: has {sorted(attributes)}, not {sorted(self.attributes)}"
+        for key, value in attributes.items():
+            if value not in self.values.get(key, (value,)):
+                yield f"{self.name}: {key} is {value!r}, none of {', '.join(self.values[key])}"
 
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -33,6 +64,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "{request}",
         "Webhook requests answered.",
         ("agent_id", "source", "outcome"),
+        values={"outcome": OUTCOMES},
     ),
     Instrument(
         "agno.webhook.duration",
@@ -41,6 +73,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Time from a webhook's first byte to its answer.",
         ("agent_id", "outcome"),
         REQUEST_SECONDS,
+        values={"outcome": OUTCOMES},
     ),
     Instrument(
         "agno.dedup.decisions",
@@ -48,8 +81,16 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "{decision}",
         "Deliveries checked for duplicates.",
         ("source", "decision"),
+        values={"decision": ("miss", "hit", "conflict")},
     ),
-    Instrument("agno.queue.depth", "observable_gauge", "{ticket}", "Tickets in the queue.", ("queue", "state")),
+    Instrument(
+        "agno.queue.depth",
+        "observable_gauge",
+        "{ticket}",
+        "Tickets in the queue.",
+        ("queue", "state"),
+        values={"state": ("queued", "running", "paused")},
+    ),
     Instrument(
         "agno.queue.wait",
         "histogram",
@@ -59,7 +100,14 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         WAIT_SECONDS,
     ),
     Instrument("agno.queue.oldest.age", "observable_gauge", "s", "Age of the oldest ticket that waits.", ("queue",)),
-    Instrument("agno.agent.runs", "counter", "{run}", "Runs finished.", ("agent_id", "kind", "status")),
+    Instrument(
+        "agno.agent.runs",
+        "counter",
+        "{run}",
+        "Runs finished.",
+        ("agent_id", "kind", "status"),
+        values={"kind": KINDS, "status": STATUSES},
+    ),
     Instrument(
         "agno.agent.duration",
         "histogram",
@@ -67,10 +115,32 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Duration of a run.",
         ("agent_id", "kind", "status"),
         AGENT_SECONDS,
+        values={"kind": KINDS, "status": STATUSES},
     ),
-    Instrument("agno.agent.in_progress", "up_down_counter", "{run}", "Runs in progress.", ("agent_id", "kind")),
-    Instrument("agno.agents.loaded", "observable_gauge", "{agent}", "Agents, teams and workflows served.", ("kind",)),
-    Instrument("agno.agents.reloads", "counter", "{reload}", "Reloads of the agents.", ("outcome",)),
+    Instrument(
+        "agno.agent.in_progress",
+        "up_down_counter",
+        "{run}",
+        "Runs in progress.",
+        ("agent_id", "kind"),
+        values={"kind": KINDS},
+    ),
+    Instrument(
+        "agno.agents.loaded",
+        "observable_gauge",
+        "{agent}",
+        "Agents, teams and workflows served.",
+        ("kind",),
+        values={"kind": KINDS},
+    ),
+    Instrument(
+        "agno.agents.reloads",
+        "counter",
+        "{reload}",
+        "Reloads of the agents.",
+        ("outcome",),
+        values={"outcome": ("ok", "error")},
+    ),
     Instrument(
         "agno.db.table.size", "observable_gauge", "By", "Size of a Postgres table with its indexes.", ("table",)
     ),
@@ -83,6 +153,14 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Time from a pause to its decision.",
         ("agent_id", "decision"),
         APPROVAL_SECONDS,
+        values={"decision": ("approved", "rejected", "expired")},
+    ),
+    Instrument(
+        "agno.model.cost",
+        "counter",
+        "{USD}",
+        "US dollars that model calls cost, of those whose price is known.",
+        ("gen_ai.provider.name", "gen_ai.request.model", "agent_id"),
     ),
     Instrument(
         "agno.telemetry.spans",
@@ -90,6 +168,15 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "{span}",
         "Spans by destination and outcome.",
         ("destination", "outcome"),
+        values={"destination": DESTINATIONS, "outcome": ("exported", "dropped", "failed", "replayed")},
+    ),
+    Instrument(
+        "agno.telemetry.logs",
+        "counter",
+        "{record}",
+        "Log records by outcome.",
+        ("outcome",),
+        values={"outcome": ("exported", "dropped", "failed")},
     ),
     Instrument(
         "agno.telemetry.queue.size",
@@ -97,6 +184,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "{span}",
         "Spans that wait for a destination.",
         ("destination",),
+        values={"destination": DESTINATIONS},
     ),
     Instrument(
         "agno.telemetry.missing",
@@ -104,6 +192,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "{span}",
         "Spans that a destination lacks.",
         ("destination",),
+        values={"destination": DESTINATIONS},
     ),
     Instrument(
         "gen_ai.invoke_agent.duration",
@@ -112,6 +201,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "GenAI agent invocation duration.",
         ("gen_ai.operation.name", "gen_ai.agent.name", "error.type"),
         AGENT_SECONDS,
+        values={"gen_ai.operation.name": ("invoke_agent",)},
     ),
     Instrument(
         "gen_ai.workflow.duration",
@@ -120,6 +210,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "GenAI workflow duration.",
         ("gen_ai.operation.name", "gen_ai.agent.name", "error.type"),
         AGENT_SECONDS,
+        values={"gen_ai.operation.name": ("invoke_workflow",)},
     ),
     Instrument(
         "gen_ai.execute_tool.duration",
@@ -128,6 +219,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "GenAI tool execution duration.",
         ("gen_ai.operation.name", "gen_ai.tool.name", "error.type"),
         CALL_SECONDS,
+        values={"gen_ai.operation.name": ("execute_tool",)},
     ),
     Instrument(
         "gen_ai.client.operation.duration",
@@ -136,14 +228,16 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "GenAI model call duration.",
         ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type"),
         CALL_SECONDS,
+        values={"gen_ai.operation.name": ("chat",)},
     ),
     Instrument(
         "gen_ai.client.token.usage",
         "histogram",
         "{token}",
-        "Tokens used by a model call.",
+        "Tokens used by a model call, as its provider counts them.",
         ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.token.type"),
         TOKENS,
+        values={"gen_ai.operation.name": ("chat",), "gen_ai.token.type": ("input", "output")},
     ),
     Instrument(
         "gen_ai.client.operation.time_to_first_chunk",
@@ -152,6 +246,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Time to the first chunk of a streamed model call.",
         ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"),
         CALL_SECONDS,
+        values={"gen_ai.operation.name": ("chat",)},
     ),
 )
 

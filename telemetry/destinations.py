@@ -79,14 +79,20 @@ def _postgres(url: str) -> tuple[Send, Close]:
     return postgres.send, postgres.close
 
 
+_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
 class CollectorSpans(OTLPSpanExporter):
     """The SDK's gRPC exporter (its variables, channel and TLS), with errors that say whether to send again."""
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Raises grpc.RpcError when the batch should be sent again, Rejected when it never will be taken."""
-        client: Any = self._client
+        channel: Any = self._channel
+        export = channel.unary_unary(
+            _EXPORT
+        )  # bytes as they are: the stub would want messages, which cost more to make
         try:
-            client.Export(request=otlp.encode(spans), metadata=self._headers, timeout=self._timeout)
+            export(otlp.encode(spans), metadata=self._headers, timeout=self._timeout)
         except grpc.RpcError as error:
             if _is_retryable(error):
                 raise
@@ -105,7 +111,7 @@ class HttpSpans:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Raises httpx.HTTPError when the batch should be sent again, Rejected when it never will be taken."""
-        body = otlp.encode(spans).SerializeToString()
+        body = otlp.encode(spans)
         answer = self._session.post(self._url, content=gzip.compress(body, 1) if self._zipped else body)
         if answer.status_code in (400, 413, 415, 422):
             raise Rejected(f"{self._name} refused a batch: {answer.status_code}")

@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from telemetry import destinations, wire
 from telemetry.buffer import Buffer, Limits
+from telemetry.content import Content, load
 from telemetry.fitting import Fitted, fitted
 from telemetry.losses import CRASHED, QUEUE_FULL, UNENCODABLE, Counts
 from telemetry.progress import READING, Progress
@@ -128,9 +129,11 @@ class Way:
 class Exporter:
     def __init__(self, connection: Connection, page: int) -> None:
         self._connection = connection
-        settings, resource, schema_url, limits = marshal.loads(connection.recv_bytes())
+        given, resource, schema_url, limits = marshal.loads(connection.recv_bytes())
+        settings = Settings(**given)
         self._resource = Resource(resource, schema_url)
-        made = destinations.spans(Settings(**settings))
+        self._content = Content(settings.content, load(settings.redact) if settings.redact else None)
+        made = destinations.spans(settings)
         self._progress = Progress(page, 1 + len(made))
         self._ways = {
             name: Way(name, make, Limits(*limits), self._progress, slot)
@@ -176,7 +179,7 @@ class Exporter:
     def _take(self, number: int, ways: dict[str, tuple[int, ...]], count: int, packed: bytes, alone: bool) -> None:
         try:
             with self._progress.working(READING, number, number, 0):
-                spans = [fitted(span) for span in wire.unpack(packed, self._resource)]
+                spans = [fitted(span) for span in wire.unpack(packed, self._resource, self._content)]
         except Exception:  # whatever it is, the next process would fail of it as well
             log.exception("%d spans cannot be read", count)
             for name in ways:

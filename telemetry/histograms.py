@@ -5,7 +5,7 @@ for all readers instead of one for each.
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,13 +20,11 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
+from opentelemetry.trace import SpanContext, TraceFlags
 
-from telemetry.catalogue import INSTRUMENTS, Instrument
+from telemetry.catalogue import INSTRUMENTS, MOST_SERIES, OVERFLOW, Instrument, Values
 
-Key = tuple[tuple[str, str], ...]
-
-MOST_SERIES = 2000  # of one instrument, as the SDK has it; what comes beyond is one series
-_OVERFLOW: Key = (("otel.metric.overflow", "true"),)
+_SAMPLED = TraceFlags.SAMPLED
 
 
 @dataclass(slots=True)
@@ -35,7 +33,8 @@ class _Series:
     sum: float = 0.0
     min: float = float("inf")
     max: float = float("-inf")
-    exemplars: dict[int, Exemplar] = field(default_factory=dict)  # the newest in each bucket
+    # the newest in each bucket: its value, its time and its span
+    exemplars: dict[int, tuple[float, int, SpanContext]] = field(default_factory=dict)
 
 
 class Histograms:
@@ -45,29 +44,32 @@ class Histograms:
         self._lock = threading.Lock()
         self._began = time.time_ns()
         self._instruments = {i.name: i for i in INSTRUMENTS if i.kind == "histogram"}
-        self._series: dict[str, dict[Key, _Series]] = {name: {} for name in self._instruments}
+        self._series: dict[str, dict[Values, _Series]] = {name: {} for name in self._instruments}
 
-    def record(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
-        """With the current span as an exemplar, if it is sampled. Attributes come in the same order every time."""
-        bounds = self._instruments[name].buckets
-        all_series = self._series[name]
-        key = tuple(attributes.items())
-        bucket = bisect_left(bounds, value)
+    def record(self, name: str, value: float, values: Values) -> None:
+        """`values` of the instrument's attributes. The current span is the exemplar, if it is sampled."""
+        series = self._series[name].get(values) or self._new(name, values)
+        bucket = bisect_left(self._instruments[name].buckets, value)
         span = trace.get_current_span().get_span_context()
         with self._lock:
-            series = all_series.get(key)
-            if series is None:
-                if len(all_series) >= MOST_SERIES:
-                    key = _OVERFLOW
-                series = all_series.setdefault(key, _Series([0] * (len(bounds) + 1)))
             series.counts[bucket] += 1
             series.sum += value
-            series.min = min(series.min, value)
-            series.max = max(series.max, value)
-            if span.trace_flags.sampled:
-                series.exemplars[bucket] = Exemplar({}, value, time.time_ns(), span.span_id, span.trace_id)
+            if value < series.min:
+                series.min = value
+            if value > series.max:
+                series.max = value
+            if span.trace_flags & _SAMPLED:
+                series.exemplars[bucket] = value, time.time_ns(), span
+
+    def _new(self, name: str, values: Values) -> _Series:
+        all_series = self._series[name]
+        with self._lock:
+            if len(all_series) >= MOST_SERIES and values not in all_series:
+                values = OVERFLOW
+            return all_series.setdefault(values, _Series([0] * (len(self._instruments[name].buckets) + 1)))
 
     def after_fork(self) -> None:
+        """In a forked child: who held the lock does not exist there."""
         self._lock = threading.Lock()
 
     def metrics(self, since: int) -> list[Metric]:
@@ -75,7 +77,9 @@ class Histograms:
         now = time.time_ns()
         with self._lock:
             return [
-                _metric(instrument, [_point(instrument, key, s, self._began, now, since) for key, s in series.items()])
+                _metric(
+                    instrument, [_point(instrument, values, s, self._began, now, since) for values, s in series.items()]
+                )
                 for instrument, series in zip(self._instruments.values(), self._series.values(), strict=True)
                 if series
             ]
@@ -86,9 +90,11 @@ def _metric(instrument: Instrument, points: Sequence[HistogramDataPoint]) -> Met
     return Metric(instrument.name, instrument.help, instrument.unit, data)
 
 
-def _point(instrument: Instrument, key: Key, series: _Series, began: int, now: int, since: int) -> HistogramDataPoint:
+def _point(
+    instrument: Instrument, values: Values, series: _Series, began: int, now: int, since: int
+) -> HistogramDataPoint:
     return HistogramDataPoint(
-        attributes=dict(key),
+        attributes=instrument.labelled(values),
         start_time_unix_nano=began,
         time_unix_nano=now,
         count=sum(series.counts),
@@ -97,7 +103,11 @@ def _point(instrument: Instrument, key: Key, series: _Series, began: int, now: i
         explicit_bounds=instrument.buckets,
         min=series.min,
         max=series.max,
-        exemplars=[exemplar for exemplar in series.exemplars.values() if exemplar.time_unix_nano >= since],
+        exemplars=[
+            Exemplar({}, value, at, span.span_id, span.trace_id)
+            for value, at, span in series.exemplars.values()
+            if at >= since
+        ],
     )
 
 

@@ -6,8 +6,9 @@ generator is suspended the caller's context is, so that nothing leaks into code 
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing
+from contextvars import Token
 from typing import Any, Protocol
 
 import wrapt
@@ -17,12 +18,15 @@ log = logging.getLogger(__name__)
 
 
 class Operation(Protocol):
-    """Something that runs. `end` is called exactly once: with a result, an error, or neither (a consumed stream)."""
+    """Something that runs. `end` is called exactly once: with a result, an error, or neither (a consumed stream).
+
+    It answers the result, which it may have wrapped.
+    """
 
     context: context.Context
 
     def chunk(self, item: Any) -> None: ...
-    def end(self, result: Any, error: BaseException | None) -> None: ...
+    def end(self, result: Any, error: BaseException | None) -> Any: ...
 
 
 Begin = Callable[[Any, dict[str, Any]], Operation | None]  # (instance, arguments by name)
@@ -39,27 +43,31 @@ class Recording:
         operation = self._start(instance, args, kwargs)
         if operation is None:
             return wrapped(*args, **kwargs)
-        with _running(operation):
+        token = context.attach(operation.context)
+        try:
             try:
                 result = wrapped(*args, **kwargs)
             except BaseException as error:
                 _end(operation, None, error)
                 raise
-            _end(operation, result, None)
-            return result
+            return _end(operation, result, None)
+        finally:
+            context.detach(token)
 
     async def coroutine(self, wrapped: Callable[..., Awaitable[Any]], instance: Any, args: Any, kwargs: Any) -> Any:
         operation = self._start(instance, args, kwargs)
         if operation is None:
             return await wrapped(*args, **kwargs)
-        with _running(operation):
+        token = context.attach(operation.context)
+        try:
             try:
                 result = await wrapped(*args, **kwargs)
             except BaseException as error:
                 _end(operation, None, error)
                 raise
-            _end(operation, result, None)
-            return result
+            return _end(operation, result, None)
+        finally:
+            _leave(operation, token)
 
     def generator(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Iterator[Any]:
         inner = wrapped(*args, **kwargs)
@@ -67,25 +75,7 @@ class Recording:
         if operation is None:
             yield from inner
             return
-        error: BaseException | None = None
-        try:
-            while True:
-                with _running(operation):
-                    try:
-                        item = next(inner)
-                    except StopIteration:
-                        return
-                    operation.chunk(item)
-                yield item
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            with _running(operation):
-                try:
-                    inner.close()
-                finally:
-                    _end(operation, None, error)
+        yield from iterate(inner, operation)
 
     async def async_generator(
         self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
@@ -96,59 +86,109 @@ class Recording:
             async for item in inner:
                 yield item
             return
-        error: BaseException | None = None
-        try:
-            while True:
-                with _running(operation):
-                    try:
-                        item = await anext(inner)
-                    except StopAsyncIteration:
-                        return
-                    operation.chunk(item)
+        async with aclosing(aiterate(inner, operation)) as observed:
+            async for item in observed:
                 yield item
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            with _running(operation):
-                try:
-                    await inner.aclose()
-                finally:
-                    _end(operation, None, error)
 
     def _start(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
         try:
-            return self._begin(instance, {**dict(zip(self._names, args, strict=False)), **kwargs})
+            if args:
+                kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+            return self._begin(instance, kwargs)
         except Exception:
             log.exception("an operation could not be recorded; it runs unrecorded")
             return None
 
 
-def record(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
-    """`function`, observed."""
-    recording = Recording(function, begin)
-    wrapper: Callable[..., Any] = recording.plain
-    if inspect.isasyncgenfunction(function):
-        wrapper = recording.async_generator
-    elif inspect.isgeneratorfunction(function):
-        wrapper = recording.generator
-    elif inspect.iscoroutinefunction(function):
-        wrapper = recording.coroutine
-    observed: Callable[..., Any] = wrapt.FunctionWrapper(function, wrapper)
+def iterate(inner: Iterator[Any], operation: Operation) -> Iterator[Any]:
+    """What `inner` yields, which runs within the operation and ends it."""
+    error: BaseException | None = None
+    try:
+        while True:
+            token = context.attach(operation.context)
+            try:
+                item = next(inner)
+                _chunk(operation, item)
+            except StopIteration:
+                return
+            finally:
+                context.detach(token)
+            yield item
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        token = context.attach(operation.context)
+        try:
+            if isinstance(inner, Generator):
+                inner.close()
+        finally:
+            _end(operation, None, error)
+            context.detach(token)
+
+
+async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGenerator[Any, None]:
+    """What `inner` yields, which runs within the operation and ends it."""
+    error: BaseException | None = None
+    try:
+        while True:
+            token = context.attach(operation.context)
+            try:
+                item = await anext(inner)
+                _chunk(operation, item)
+            except StopAsyncIteration:
+                return
+            finally:
+                _leave(operation, token)
+            yield item
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        token = context.attach(operation.context)
+        try:
+            if isinstance(inner, AsyncGenerator):
+                await inner.aclose()
+        finally:
+            _end(operation, None, error)
+            _leave(operation, token)
+
+
+def record(begin: Begin) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes functions observed ones."""
+
+    def observed(function: Callable[..., Any]) -> Callable[..., Any]:
+        recording = Recording(function, begin)
+        wrapper: Callable[..., Any] = recording.plain
+        if inspect.isasyncgenfunction(function):
+            wrapper = recording.async_generator
+        elif inspect.isgeneratorfunction(function):
+            wrapper = recording.generator
+        elif inspect.iscoroutinefunction(function):
+            wrapper = recording.coroutine
+        made: Callable[..., Any] = wrapt.FunctionWrapper(function, wrapper)
+        return made
+
     return observed
 
 
-@contextmanager
-def _running(operation: Operation) -> Iterator[None]:
-    token = context.attach(operation.context)
-    try:
-        yield
-    finally:
+def _leave(operation: Operation, token: Token[context.Context]) -> None:
+    """Not where it was not entered: a coroutine that nobody awaits any more is closed in some other context."""
+    if context.get_current() is operation.context:
         context.detach(token)
 
 
-def _end(operation: Operation, result: Any, error: BaseException | None) -> None:
+def _chunk(operation: Operation, item: Any) -> None:
     try:
-        operation.end(result, error)
+        operation.chunk(item)
+    except Exception:
+        log.exception("a piece of a stream could not be recorded")
+
+
+def _end(operation: Operation, result: Any, error: BaseException | None) -> Any:
+    """The result, or what `end` made of it."""
+    try:
+        return operation.end(result, error)
     except Exception:
         log.exception("the end of an operation could not be recorded")
+        return result

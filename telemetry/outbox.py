@@ -22,6 +22,7 @@ from telemetry.losses import SHUT_DOWN, Announcer
 from telemetry.process import Process, starting
 from telemetry.progress import READING
 from telemetry.settings import Settings
+from telemetry.span import LiveSpan
 
 HANDOVER_SECONDS = 0.05  # often, since who packs many spans at once keeps Python's interpreter lock from the server
 MARGIN_SECONDS = 0.5  # for the exporter to end in, after its deadline and before ours
@@ -47,7 +48,7 @@ class Outbox(Ledger):
         super().__init__(limits, names, handled)
         self._setup = asdict(settings), dict(resource.attributes), resource.schema_url, astuple(limits)
         self._announcer = Announcer("spans")
-        self._spans: deque[ReadableSpan] = deque()
+        self._spans: deque[ReadableSpan | LiveSpan] = deque()
         self._flushing = self._flush_due = self._all_packed = False
         self._process: Process | None = None
         self._packer = threading.Thread(target=self._pack, name="telemetry-packer", daemon=True)
@@ -56,7 +57,7 @@ class Outbox(Ledger):
         self._thread.start()
         _all.add(self)
 
-    def put(self, span: ReadableSpan) -> None:
+    def put(self, span: ReadableSpan | LiveSpan) -> None:
         """Never waits. What comes faster than the process reads is dropped once the limit is reached."""
         if self._stop_at is None and len(self._spans) + self._not_taken < self._limits.queue:
             self._spans.append(span)
@@ -119,7 +120,7 @@ class Outbox(Ledger):
                     self._process.end_if_hung()
             self._announcer.look(self.destinations)
 
-    def _pack_some(self, spans: Sequence[ReadableSpan]) -> None:
+    def _pack_some(self, spans: Sequence[ReadableSpan | LiveSpan]) -> None:
         """A batch that is much larger than a request becomes two, so that not all of it is lost when some is."""
         for batch in list(self._packed(spans)):
             if batch.spans > 1 and len(batch.packed) > 2 * self._limits.batch_bytes:
@@ -199,7 +200,7 @@ class Outbox(Ledger):
             elif flushing:
                 process.send("flush")
 
-    def _next(self) -> list[ReadableSpan]:
+    def _next(self) -> list[ReadableSpan | LiveSpan]:
         with self._changed:
             spans = [self._spans.popleft() for _ in range(min(self._limits.batch, len(self._spans)))]
             self._not_taken += len(spans)
@@ -207,7 +208,7 @@ class Outbox(Ledger):
                 destination.queued += len(spans)
             return spans
 
-    def _packed(self, spans: Sequence[ReadableSpan]) -> Iterator[_Batch]:
+    def _packed(self, spans: Sequence[ReadableSpan | LiveSpan]) -> Iterator[_Batch]:
         """One batch; more when there is a span among them that cannot be sent."""
         try:
             packed = wire.pack(spans)

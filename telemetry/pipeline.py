@@ -1,7 +1,6 @@
 """Providers and destinations: where spans, metrics and logs go, and how they are flushed before the process ends."""
 
 import os
-import re
 import threading
 import time
 import uuid
@@ -12,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
-from telemetry import environment, logs, metrics, semconv
+from telemetry import content, environment, logs, metrics, prices, semconv
+from telemetry.entries import without_secrets
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
 from telemetry.request import RequestSpans
 from telemetry.settings import Settings as Settings
+from telemetry.span import SCOPE, Spans
 
 if TYPE_CHECKING:
     from telemetry.outbox import Outbox
-
-SCOPE = "agent-telemetry-stack"
 
 
 class _Ended(SpanProcessor):
@@ -45,9 +43,10 @@ class Telemetry:
     """What the runtime holds of this package. Made by `start`, ended by `shutdown`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE)
+        self.tracer: trace.Tracer = NoOpTracerProvider().get_tracer(SCOPE.name)
         self.requests = RequestSpans()
-        self.instruments = metrics.Instruments(NoOpMeterProvider().get_meter(SCOPE))
+        self.spans = Spans()
+        self.instruments = metrics.Instruments()
         self._outbox: Outbox | None = None
         self._logs: logs.Logs | None = None
         self._meters: MeterProvider | None = None
@@ -77,6 +76,7 @@ class Telemetry:
 
     def flush(self, timeout: float) -> bool:
         """Sends all spans that have ended. False when `timeout` (seconds) passed first."""
+        self.spans.flush()
         return self._outbox is None or self._outbox.flush(timeout)
 
     def shutdown(self, timeout: float) -> None:
@@ -87,6 +87,7 @@ class Telemetry:
         """
         deadline = time.monotonic() + timeout
         self.instruments.close()
+        self.spans.close()
         stops, self._stops = self._stops, []
         _at_once([partial(stop, 0.7 * timeout) for stop in stops], deadline - 0.1 * timeout)
         if self._meters is not None:
@@ -96,7 +97,8 @@ class Telemetry:
 
     def after_fork(self) -> None:
         """In a forked child nothing is recorded nor sent: threads, connections and spans are its parent's."""
-        self.tracer = NoOpTracerProvider().get_tracer(SCOPE)
+        self.tracer = NoOpTracerProvider().get_tracer(SCOPE.name)
+        self.spans.after_fork()
         self.instruments.after_fork()
         self._stops = []
         self._outbox = self._meters = None
@@ -109,6 +111,10 @@ class Telemetry:
         from telemetry.outbox import Outbox
 
         resource = _resource(settings)
+        if settings.redact:
+            content.load(settings.redact)  # so that a mistake in it ends the start, here
+        prices.use(settings.prices)
+        threading.Thread(target=prices.load, name="telemetry-prices", daemon=True).start()
         ways = signals.choose(settings)
 
         scraped = Scraped()
@@ -116,13 +122,14 @@ class Telemetry:
         if ways.metrics is not None:
             readers.append(Exported(ways.metrics, export_interval_millis=environment.metric_interval()))
         meters = self._meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-        self.instruments = metrics.Instruments(meters.get_meter(SCOPE))
+        self.instruments = metrics.Instruments(meters.get_meter(SCOPE.name))
         for reader in readers:
             reader.histograms = self.instruments.histograms
         self.exposition = Exposition(scraped)
 
         if ways.logs is not None:
-            self._logs = logs.Logs(resource, *ways.logs, environment.limits("OTEL_BLRP"))
+            limits = environment.limits("OTEL_BLRP")
+            self._logs = logs.Logs(resource, *ways.logs, limits, self.instruments.logs_handled)
             self._stops.append(self._logs.stop)
         names = list(destinations.spans(settings))
         limits = environment.limits("OTEL_BSP")
@@ -136,11 +143,11 @@ class Telemetry:
             shutdown_on_exit=False,
             span_limits=SpanLimits(max_span_attributes=SpanLimits.UNSET),
         )
-        ended = _Ended(outbox.put)
-        tracers.add_span_processor(ended)
+        tracers.add_span_processor(_Ended(outbox.put))
         trace.set_tracer_provider(tracers)  # so that the spans of users' libraries nest below ours
-        self.tracer = tracers.get_tracer(SCOPE)
-        self.requests = RequestSpans(tracers, SCOPE, ended.on_end)
+        self.tracer = tracers.get_tracer(SCOPE.name)
+        self.requests = RequestSpans(tracers, outbox.put)
+        self.spans = Spans(tracers, outbox.put)
 
 
 def start(settings: Settings) -> Telemetry:
@@ -170,7 +177,7 @@ def _at_once(calls: Iterable[Callable[[], None]], deadline: float) -> None:
 
 def _without_secrets(error: str | None) -> str | None:
     """Clients put the address that they failed at into their errors, and a password may be part of it."""
-    return error and re.sub(r"://[^/@\s]*@", "://", error)[:500]
+    return error and without_secrets(error)[:500]
 
 
 def _after_fork() -> None:

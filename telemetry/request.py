@@ -10,9 +10,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from telemetry.span import SCOPE
 
 _OK = Status(StatusCode.OK)
 _SAMPLED, _NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
@@ -64,11 +65,9 @@ class RequestSpans:
     def __init__(
         self,
         provider: TracerProvider | None = None,
-        scope: str = "",
         put: Callable[[ReadableSpan], None] = lambda span: None,
     ) -> None:
         self._provider = provider
-        self._scope = InstrumentationScope(scope)
         self._put = put
 
     def start(self, name: str, headers: Mapping[str, str]) -> RequestSpan:
@@ -87,12 +86,12 @@ class RequestSpans:
         return RequestSpan(name, context, parent, self._end)
 
     def _end(self, span: RequestSpan, started: int, status: Status) -> None:
-        if self._provider is None or not span.context.trace_flags.sampled:
+        if self._provider is None or not (span.context.trace_flags.sampled or status is not _OK):
             return
         self._put(
             ReadableSpan(
                 span.name,
-                span.context,
+                _sampled(span.context),
                 span.parent,
                 self._provider.resource,
                 span.attributes,
@@ -100,9 +99,16 @@ class RequestSpans:
                 status=status,
                 start_time=started,
                 end_time=time.time_ns(),
-                instrumentation_scope=self._scope,
+                instrumentation_scope=SCOPE,
             )
         )
+
+
+def _sampled(context: SpanContext) -> SpanContext:
+    """A request that failed is kept always."""
+    if context.trace_flags.sampled:
+        return context
+    return SpanContext(context.trace_id, context.span_id, False, _SAMPLED, context.trace_state)
 
 
 def _parent(headers: Mapping[str, str]) -> SpanContext | None:

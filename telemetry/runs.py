@@ -1,160 +1,183 @@
 """A run of an agent, team or workflow, as a span that continues the trace of the webhook that caused it."""
 
 import time
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from telemetry import encode, semconv
+from telemetry import plain, semconv
 from telemetry.metrics import Instruments
 from telemetry.operation import Begin
+from telemetry.span import Record, Spans, within
 
 _RUN_KEY = otel.create_key("agno-run")
 _STATUS_OF_EVENT = {"Completed": "completed", "Error": "error", "Cancelled": "cancelled", "Paused": "paused"}
+_PREFIX_OF_EVENT = {"agent": "Run", "team": "TeamRun", "workflow": "Workflow"}
+_propagator = TraceContextTextMapPropagator()
 
 
-@dataclass
 class Run:
     """A run in progress; everything that its calls inherit. Ids are agno's own."""
 
-    kind: str
-    component_id: str
-    component_name: str
-    run_id: str
-    session_id: str
-    user_id: str | None
-    ticket: dict[str, Any]
-    parent: "Run | None"
-    tracer: Tracer
-    instruments: Instruments
-    error_type: str | None = None
+    cost: float | None = None  # of its calls so far, in US dollars; None when that of one is unknown
+    calls = 0
+    error_type: str | None = None  # of its last model call that failed
+    status: str | None = None  # as its stream said
     content: Any = None
-    status: str | None = None
-    output: Any = None  # agno's RunOutput
-    started: float = field(default_factory=time.perf_counter)
-    span: Span = field(init=False)
-    context: otel.Context = field(init=False)
 
-    def start(self, given: Any) -> None:
-        operation = semconv.INVOKE_WORKFLOW if self.kind == "workflow" else semconv.INVOKE_AGENT
-        parent = otel.get_current()
-        links: list[Link] = []
-        if self.parent is None and self.ticket and not trace.get_current_span().get_span_context().is_valid:
-            parent = TraceContextTextMapPropagator().extract(self.ticket, context=parent)
-            links = [Link(trace.get_current_span(parent).get_span_context())]
-        attributes: encode.Attributes = {
-            semconv.OPERATION_NAME: operation,
-            semconv.SPAN_KIND: "CHAIN" if self.kind == "workflow" else "AGENT",
-            semconv.RUN_KIND: self.kind,
-            **self.identity(),
-            **encode.content("input", given),
-        }
-        if self.parent is not None:
-            attributes[semconv.PARENT_RUN_ID] = self.parent.run_id
-        elif isinstance(wait := self.ticket.get("wait"), int | float):
-            attributes[semconv.QUEUE_WAIT] = float(wait)
-        name = f"{operation} {self.component_name}"
-        self.span = self.tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links)
-        self.context = otel.set_value(_RUN_KEY, self, trace.set_span_in_context(self.span, parent))
-        self.instruments.run_started(self.component_id, self.kind)
+    def __init__(
+        self, spans: Spans, instruments: Instruments, kind: str, component: Any, arguments: dict[str, Any]
+    ) -> None:
+        around = otel.get_current()
+        self._spans = spans
+        self._instruments = instruments
+        self.kind = kind
+        self._component = component
+        self._arguments = arguments
+        output = arguments.get("run_response")
+        self._output = arguments.get("workflow_run_response") if output is None else output  # agno's RunOutput
+        self._run_context = arguments.get("run_context")
+        parent: Run | None = around.get(_RUN_KEY)  # type: ignore[assignment]
+        self.parent = parent
+        self.ticket: dict[str, Any] = _ticket(self._run_context, self._output) if parent is None else parent.ticket
+        links = []
+        if parent is None and self.ticket and not trace.get_current_span(around).get_span_context().is_valid:
+            around = _propagator.extract(self.ticket, context=around)
+            links = [Link(trace.get_current_span(around).get_span_context())]
+        operation = semconv.INVOKE_WORKFLOW if kind == "workflow" else semconv.INVOKE_AGENT
+        name = getattr(component, "name", None)
+        self.component_id = str(getattr(component, "id", None) or name or kind)
+        self.component_name = str(name or self.component_id)
+        self.span = spans.start(f"{operation} {self.component_name}", SpanKind.INTERNAL, around)
+        if links:
+            self.span.links = links
+        self.context = within(around, self.span, **{_RUN_KEY: self})
+        instruments.run_started(self.component_id, kind)
+        self._started = time.perf_counter()
 
-    def identity(self) -> encode.Attributes:
-        """The attributes that every span of this run carries."""
-        attributes: encode.Attributes = {
-            semconv.RUN_ID: self.run_id,
-            semconv.RUN_ATTEMPT: int(self.ticket.get("attempt", 1)),
-            semconv.SESSION_ID: self.session_id,
-            semconv.CONVERSATION_ID: self.session_id,
-            semconv.AGENT_ID: self.component_id,
-            semconv.AGENT_NAME: self.component_name,
-        }
-        if self.user_id:
-            attributes[semconv.USER_ID] = self.user_id
-        if self.ticket.get("delivery_id"):
-            attributes[semconv.DELIVERY_ID] = str(self.ticket["delivery_id"])
-            attributes[semconv.DELIVERY_SOURCE] = str(self.ticket.get("source", ""))
-        return attributes
+    @cached_property
+    def run_id(self) -> str:
+        """A workflow's step gets the workflow's run context: its own id is only on its own output."""
+        return str(plain.first(getattr(self._output, "run_id", None), getattr(self._run_context, "run_id", None), ""))
+
+    @cached_property
+    def session_id(self) -> str:
+        found = getattr(self._run_context, "session_id", None)
+        return str(plain.first(found, self._arguments.get("session_id"), ""))
+
+    @cached_property
+    def user_id(self) -> str | None:
+        found = plain.first(getattr(self._run_context, "user_id", None), self._arguments.get("user_id"))
+        return str(found) if found else None
+
+    @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What every span of this run carries, as telemetry.encode takes it."""
+        delivery = self.ticket.get("delivery_id")
+        return (
+            self.run_id,
+            int(self.ticket.get("attempt", 1)),
+            self.session_id,
+            self.component_id,
+            self.component_name,
+            self.user_id,
+            str(delivery) if delivery else None,
+            str(self.ticket.get("source", "")),
+        )
 
     def chunk(self, item: Any) -> None:
         """One event of a stream: the first terminal one decides (a workflow closes its inner stream after it)."""
         if hasattr(item, "status") and hasattr(item, "messages"):  # the RunOutput itself
-            self.output = item
-        event = str(getattr(item, "event", "") or "")
-        if not _is_own(event, self.kind):
+            self._output = item
+        event = getattr(item, "event", None)
+        # a team's stream carries its members' events and a workflow's its steps': only its own say how it ended
+        if self.status is not None or not event or not event.startswith(_PREFIX_OF_EVENT[self.kind]):
             return
         for suffix, status in _STATUS_OF_EVENT.items():
-            if event.endswith(suffix) and self.status is None:
+            if event.endswith(suffix):
                 self.status = status
                 self.content = getattr(item, "content", None)
 
-    def end(self, result: Any, error: BaseException | None) -> None:
-        seconds = time.perf_counter() - self.started
-        output = encode.first(result, self.output)
-        status = self._status(output, error)
-        content = encode.first(getattr(output, "content", None), self.content)
-        self.span.set_attribute(semconv.RUN_STATUS, status)
-        self.span.set_attributes(encode.content("output", content))
-        self.span.set_attributes(encode.run_usage(getattr(output, "metrics", None)))
-        error_type = None
-        if status == "error":
-            error_type = type(error).__name__ if error is not None else self.error_type or "run_error"
-            message = str(error) if error is not None else encode.text(content or "")
-            self.span.set_attribute(semconv.ERROR_TYPE, error_type)
-            self.span.set_status(Status(StatusCode.ERROR, message))
-            if self.parent is not None:
-                self.parent.error_type = error_type
-        elif status != "cancelled":
-            self.span.set_status(Status(StatusCode.OK))
-        self.instruments.run_finished(self.component_id, self.component_name, self.kind, status, seconds, error_type)
-        self.span.end()
+    def end(self, result: Any, error: BaseException | None) -> Any:
+        self._seconds = time.perf_counter() - self._started
+        output = self._output if result is None else result
+        self._error = error
+        self._said = getattr(output, "status", None)  # now: a run that is continued goes on with the same output
+        content = getattr(output, "content", None)
+        content = self.content if content is None else content
+        self._answer = content if type(content) is str or not self.span.verdict.keep else plain.value(content)
+        self._metrics = getattr(output, "metrics", None)
+        self._usage = plain.usage(self._metrics)
+        self._spans.end(self)
+        return result
 
-    def _status(self, output: Any, error: BaseException | None) -> str:
-        said = str(getattr(getattr(output, "status", None), "value", "")).lower()
+    def called(self, cost: float | None) -> None:
+        """One of its model calls has ended, which is one of the run's that it is part of, too."""
+        before = self.cost if self.calls else 0.0
+        self.cost = None if cost is None or before is None else before + cost
+        self.calls += 1
+        if self.parent is not None:
+            self.parent.called(cost)
+
+    def measure(self) -> None:
+        self._ended_as, self._error_type = self._outcome(), None
+        if self._ended_as == "error":
+            error = self._error
+            self._error_type = self.error_type or "run_error" if error is None else type(error).__name__
+            if self.parent is not None:
+                self.parent.error_type = self._error_type
+            said = (plain.value(self._answer) or ("",))[0] if not isinstance(self._answer, tuple) else self._answer[0]
+            self.span.set_status(StatusCode.ERROR, said if error is None else str(error))
+        elif self._ended_as != "cancelled":
+            self.span.set_status(StatusCode.OK)
+        self._instruments.run_finished(
+            self.component_id, self.component_name, self.kind, self._ended_as, self._seconds, self._error_type
+        )
+
+    def record(self) -> Record:
+        wait = self.ticket.get("wait") if self.parent is None else None
+        return (
+            "run",
+            self.identity,
+            self.kind,
+            self.parent.run_id if self.parent else None,
+            float(wait) if isinstance(wait, int | float) else None,
+            self._ended_as,
+            self._error_type,
+            plain.value(_input(self._arguments, self._output)),
+            self._answer if isinstance(self._answer, tuple) else plain.value(self._answer),
+            self._usage,
+            plain.first(getattr(self._metrics, "cost", None), self.cost),
+        )
+
+    def _outcome(self) -> str:
         if self.status is not None:
             return self.status
+        said = str(getattr(self._said, "value", "")).lower()
         if said in ("completed", "error", "cancelled", "paused"):
             return said
-        if error is None:
+        if self._error is None:
             return "completed"
         # GeneratorExit: the consumer went away; CancelledError and KeyboardInterrupt are no Exceptions either
-        return "error" if isinstance(error, Exception) else "cancelled"
+        return "error" if isinstance(self._error, Exception) else "cancelled"
 
 
-def current() -> Run | None:
+def current(around: otel.Context | None = None) -> Run | None:
     """The run whose code is running, or None."""
-    run = otel.get_value(_RUN_KEY)
-    return run if isinstance(run, Run) else None
+    run: Run | None = (otel.get_current() if around is None else around).get(_RUN_KEY)  # type: ignore[assignment]
+    return run
 
 
-def recorder(tracer: Tracer, instruments: Instruments, kind: str) -> Begin:
+def recorder(spans: Spans, instruments: Instruments, kind: str) -> Begin:
     """Begins the record of a run of `kind` (agent, team, workflow) from the arguments of agno's run function."""
 
     def begin(instance: Any, arguments: dict[str, Any]) -> Run:
         component = instance if kind == "workflow" else arguments[kind]
-        run_context = arguments.get("run_context")
-        output = encode.first(arguments.get("run_response"), arguments.get("workflow_run_response"))
-        parent = current()
-        component_id = str(getattr(component, "id", None) or getattr(component, "name", None) or kind)
-        run = Run(
-            kind=kind,
-            component_id=component_id,
-            component_name=str(getattr(component, "name", None) or component_id),
-            # a workflow's step gets the workflow's run context: its own id is only on its own output
-            run_id=str(encode.first(getattr(output, "run_id", None), getattr(run_context, "run_id", None), "")),
-            session_id=str(encode.first(getattr(run_context, "session_id", None), arguments.get("session_id"), "")),
-            user_id=encode.first(getattr(run_context, "user_id", None), arguments.get("user_id")),
-            ticket=parent.ticket if parent else _ticket(run_context, output),
-            parent=parent,
-            tracer=tracer,
-            instruments=instruments,
-            output=output,
-        )
-        run.start(_input(arguments, output))
-        return run
+        return Run(spans, instruments, kind, component, arguments)
 
     return begin
 
@@ -169,11 +192,5 @@ def _ticket(run_context: Any, output: Any) -> dict[str, Any]:
 
 
 def _input(arguments: dict[str, Any], output: Any) -> Any:
-    given = encode.first(arguments.get("execution_input"), getattr(output, "input", None))
-    return encode.first(getattr(given, "input_content", None), getattr(given, "input", None), arguments.get("input"))
-
-
-def _is_own(event: str, kind: str) -> bool:
-    """A team's stream carries its members' events and a workflow's its steps': only its own say how it ended."""
-    prefix = {"agent": "Run", "team": "TeamRun", "workflow": "Workflow"}[kind]
-    return event.startswith(prefix)
+    given = plain.first(arguments.get("execution_input"), getattr(output, "input", None))
+    return plain.first(getattr(given, "input_content", None), getattr(given, "input", None), arguments.get("input"))

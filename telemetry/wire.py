@@ -1,5 +1,6 @@
 """Spans as bytes for another process of the same Python, and back, with all that any destination sends of them."""
 
+import logging
 import marshal
 from collections.abc import Mapping, Sequence
 from types import NoneType
@@ -12,21 +13,27 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from telemetry import encode
+from telemetry.content import Content
+from telemetry.span import LiveSpan, Record
+
+log = logging.getLogger(__name__)
 _SCALARS = frozenset({str, int, float, bool, bytes, NoneType})
 _KINDS = {kind.value: kind for kind in SpanKind}
 _STATUSES = {code.value: code for code in StatusCode}
 _NO_STATE = TraceState()
+EVERYTHING = Content()
 
 
-def pack(spans: Sequence[ReadableSpan]) -> bytes:
-    """Without their resource. Raises an error of any kind when one of them is not what the SDK makes."""
+def pack(spans: Sequence[ReadableSpan | LiveSpan]) -> bytes:
+    """Without their resource. Raises an error of any kind when one of them is not what the SDK makes, or we."""
     scopes: dict[int, InstrumentationScope | None] = {
         id(s.instrumentation_scope): s.instrumentation_scope for s in spans
     }
     order = {key: place for place, key in enumerate(scopes)}
     content = (
         [_scope(scope) for scope in scopes.values()],
-        [(*_row(s), order[id(s.instrumentation_scope)]) for s in spans],
+        [(*(_live_row(s) if isinstance(s, LiveSpan) else _row(s)), order[id(s.instrumentation_scope)]) for s in spans],
     )
     try:
         return marshal.dumps(content)
@@ -34,14 +41,36 @@ def pack(spans: Sequence[ReadableSpan]) -> bytes:
         return marshal.dumps(_plain(content))
 
 
-def unpack(message: bytes, resource: Resource) -> list[ReadableSpan]:
+def unpack(message: bytes, resource: Resource, content: Content = EVERYTHING) -> list[ReadableSpan]:
+    """What was recorded of runs and calls becomes attributes here; `content` says how much of what they said."""
     described, rows = marshal.loads(message)
     scopes = [InstrumentationScope(*scope) if scope else None for scope in described]
-    return [_span(resource, scopes, *row) for row in rows]
+    return [_span(resource, content, scopes, *row) for row in rows]
 
 
 def _scope(scope: InstrumentationScope | None) -> tuple[Any, ...] | None:
     return None if scope is None else (scope.name, scope.version, scope.schema_url, _plain(scope.attributes))
+
+
+def _live_row(span: LiveSpan) -> tuple[Any, ...]:
+    state = tuple(span.trace_state.items()) if span.trace_state else None
+    return (
+        span.name,
+        (span.trace_id, span.span_id, False, 1, state),  # it is kept, so sampled, whatever was decided first
+        (span.trace_id, span.parent_id, span.parent_remote, 1, state) if span.parent_id else None,
+        _plain(span.attributes) if span.attributes else {},
+        0,
+        [(name, at, _plain(attributes), 0) for name, at, attributes in span.events] if span.events else None,
+        0,
+        [(_context(link.context), {}, 0) for link in span.links] if span.links else None,
+        0,
+        span.kind.value,
+        span.status.value,
+        span.message,
+        span.started,
+        span.ended,
+        span.record,
+    )
 
 
 def _row(span: ReadableSpan) -> tuple[Any, ...]:
@@ -64,11 +93,13 @@ def _row(span: ReadableSpan) -> tuple[Any, ...]:
         status.description,
         span.start_time,
         span.end_time,
+        None,
     )
 
 
 def _span(
     resource: Resource,
+    content: Content,
     scopes: list[InstrumentationScope | None],
     name: str,
     context: tuple[Any, ...] | None,
@@ -84,8 +115,12 @@ def _span(
     description: str | None,
     start_time: int | None,
     end_time: int | None,
+    record: Record | None,
     scope: int,
 ) -> ReadableSpan:
+    if record:
+        attributes = {**_recorded(record, content), **attributes}
+        description = content(description) if description else None
     return ReadableSpan(
         name,
         _made_context(context),
@@ -100,6 +135,14 @@ def _span(
         end_time=end_time,
         instrumentation_scope=scopes[scope],
     )
+
+
+def _recorded(record: Record, content: Content) -> dict[str, Any]:
+    try:
+        return encode.attributes(record, content)
+    except Exception:  # it costs this span its attributes, and no other anything
+        log.exception("what was recorded of a %s cannot be encoded", record[0])
+        return {}
 
 
 def _context(context: SpanContext | None) -> tuple[Any, ...] | None:

@@ -1,10 +1,10 @@
 """The wait for a person as a metric, and as a span in the trace of the run that waited."""
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from runtime.approvals.store import Decided, Store
-from telemetry import encode, semconv
+from telemetry import plain
 from telemetry.pipeline import Telemetry
 
 
@@ -22,21 +22,19 @@ def _record(decided: Decided, telemetry: Telemetry) -> None:
     telemetry.instruments.approval_decided(agent_id, decision.status, waited)
     if decided.traceparent is None:
         return
-    parent = TraceContextTextMapPropagator().extract({"traceparent": decided.traceparent})
-    attributes: encode.Attributes = {
-        semconv.SPAN_KIND: "CHAIN",
-        semconv.RUN_ID: decided.run_id,
-        semconv.SESSION_ID: record["session_id"],
-        semconv.AGENT_ID: agent_id,
-        semconv.TOOL_NAME: str(record["tool_name"]),
-        semconv.APPROVAL_ID: record["id"],
-        semconv.APPROVAL_DECISION: decision.status,
-        **encode.content("input", record["tool_args"]),
-        **encode.content("output", decision.arguments if decision.arguments is not None else decision.reason),
-    }
+    around = TraceContextTextMapPropagator().extract({"traceparent": decided.traceparent})
     name = f"approval {record['tool_name']}"
-    span = telemetry.tracer.start_span(
-        name, parent, SpanKind.INTERNAL, attributes, start_time=int(decided.asked_at * 1e9)
+    span = telemetry.spans.start(name, SpanKind.INTERNAL, around)
+    span.started = int(decided.asked_at * 1e9)
+    recorded = (
+        "approval",
+        decided.run_id,
+        record["session_id"],
+        agent_id,
+        str(record["tool_name"]),
+        record["id"],
+        decision.status,
+        plain.value(record["tool_args"]),
+        plain.value(decision.arguments if decision.arguments is not None else decision.reason),
     )
-    span.set_status(Status(StatusCode.OK))
-    span.end(int(decided.decided_at * 1e9))
+    telemetry.spans.keep(span, recorded)

@@ -1,6 +1,7 @@
 """A run that waits for a person: who is told, how it is decided, and how it goes on."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -117,7 +118,8 @@ def test_the_wait_is_a_span_in_the_trace_of_the_run(desk: Desk) -> None:
     spans = "SELECT trace_id, attributes::jsonb FROM agno.agno_spans WHERE name = %s AND attributes::jsonb->>%s = %s"
     [(trace_id, attributes)] = until(lambda: desk.runtime.query(spans, "approval pay", "agno.run.id", run_id), 20)
     assert attributes["agno.approval.decision"] == "approved"
-    assert ('"cents": 100' in attributes["input.value"]) and ('"cents": 7' in attributes["output.value"])
+    assert json.loads(attributes["input.value"])["cents"] == 100
+    assert json.loads(attributes["output.value"])["cents"] == 7
     until(lambda: len(desk.runtime.query(spans, "invoke_agent Desk", "agno.run.id", run_id)) == 2, 20)
     assert {row[0] for row in desk.runtime.query(spans, "invoke_agent Desk", "agno.run.id", run_id)} == {trace_id}
 

@@ -95,6 +95,7 @@ def test_a_dead_collector_keeps_the_spans_in_a_bounded_queue_and_shutdown_ends(
     telemetry = start(mode="collector", otlp_endpoint=NOWHERE)
     for n in range(20):
         run(f"s{n}")
+    telemetry.flush(0.1)
     assert telemetry.health()["collector"]["dropped"] > 0
     began = time.monotonic()
     telemetry.shutdown(2)

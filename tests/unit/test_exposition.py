@@ -14,7 +14,7 @@ AWKWARD = 'a "quoted"\\path\nof \u00e9\U0001f986'
 
 
 def fill(recorded: Recorded, agent_id: str = "support") -> None:
-    with recorded.tracer.start_as_current_span("a run"):
+    with recorded.current("a run"):
         recorded.instruments.run_started(agent_id, "agent")
         recorded.instruments.run_finished(agent_id, "Support", "agent", "completed", 1.5, None)
     recorded.instruments.observe("agno.queue.depth", lambda: [(3, {"queue": "default", "state": "queued"})])
@@ -32,7 +32,9 @@ def everything(recorded: Recorded) -> Exposition:
     i.tool_finished("search", 0.2, None)
     i.model_called("openai", "gpt", 1.0, 0.3, {"input": 10, "output": 3}, None)
     i.spans_handled("postgres", "exported", 2)
-    i._record("agno.approval.wait", 5.0, {"agent_id": "support", "decision": "approved"})
+    i.approval_decided("support", "approved", 5.0)
+    i.model_cost("openai", "gpt", "support", 0.25)
+    i.logs_handled("exported", 3)
     for instrument in INSTRUMENTS:
         if instrument.kind == "observable_gauge":
             i.observe(instrument.name, lambda keys=instrument.attributes: [(1.5, dict.fromkeys(keys, "x"))])
@@ -123,7 +125,7 @@ def test_openmetrics_has_exemplars_that_name_the_trace_at_every_scrape(recorded:
 def test_a_newer_exemplar_takes_the_place_of_its_bucket_only(recorded: Recorded) -> None:
     exposition = Exposition(recorded.reader)
     for seconds in (0.05, 1.5, 1.2, 1000.0):
-        with recorded.tracer.start_as_current_span(f"run of {seconds}"):
+        with recorded.current(f"run of {seconds}"):
             recorded.instruments.run_finished("support", "Support", "agent", "completed", seconds, None)
         exposition.openmetrics()
     body, _ = exposition.openmetrics()

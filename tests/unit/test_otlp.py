@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -26,7 +27,7 @@ contexts = st.builds(
 )
 scalars = st.text() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 attributes = st.dictionaries(
-    st.text(min_size=1), scalars | st.lists(st.text()) | st.lists(st.integers(0, 9)), max_size=6
+    st.text(min_size=1), scalars | st.lists(st.text()) | st.lists(st.integers(0, 9)) | st.binary(), max_size=6
 )
 statuses = st.sampled_from(
     [Status(), Status(StatusCode.OK), Status(StatusCode.ERROR, "it broke"), Status(StatusCode.ERROR)]
@@ -61,7 +62,7 @@ def grouped(request: Any) -> list[tuple[bytes, bytes, list[bytes]]]:
 @settings(deadline=None)
 @given(st.lists(spans, max_size=4))
 def test_it_is_what_the_sdk_would_send(batch: list[ReadableSpan]) -> None:
-    assert grouped(encode(batch)) == grouped(encode_spans(batch))
+    assert grouped(ExportTraceServiceRequest.FromString(encode(batch))) == grouped(encode_spans(batch))
 
 
 def test_a_text_that_is_no_text_is_an_error() -> None:

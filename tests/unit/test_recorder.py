@@ -70,7 +70,7 @@ def test_a_run_has_one_span_with_its_calls_below(recorded: Recorded, run: Way) -
     run(agent(tools=[lookup]), "[tool lookup] weather in Oslo?")
 
     top = recorded.span("invoke_agent")
-    models, tools = recorded.spans("chat"), recorded.spans("execute_tool")
+    models, tools = recorded.all("chat"), recorded.all("execute_tool")
     assert (len(models), len(tools)) == (2, 1)
     assert {parent_id(span) for span in (*models, *tools)} == {top.context.span_id}
     assert top.name == "invoke_agent Weather"
@@ -91,7 +91,7 @@ def test_a_run_has_one_span_with_its_calls_below(recorded: Recorded, run: Way) -
 def test_a_model_call_shows_messages_answer_and_tokens(recorded: Recorded, run: Way) -> None:
     run(agent(tools=[lookup]), "[tool lookup] weather in Oslo?")
 
-    first, second = recorded.spans("chat")
+    first, second = recorded.all("chat")
     assert first.attributes["llm.output_messages.0.message.tool_calls.0.tool_call.function.name"] == "lookup"
     assert second.attributes["llm.input_messages.0.message.role"] == "user"
     assert second.attributes["llm.input_messages.2.message.role"] == "tool"
@@ -135,7 +135,7 @@ def test_a_tool_that_needs_confirmation_pauses_the_run(recorded: Recorded) -> No
     sync_run(agent(tools=[refund]), "[tool refund] refund it")
 
     assert recorded.span("invoke_agent").attributes[semconv.RUN_STATUS] == "paused"
-    assert recorded.spans("execute_tool") == []
+    assert recorded.all("execute_tool") == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -221,7 +221,7 @@ def test_a_ticket_makes_the_run_go_on_in_the_webhooks_trace(recorded: Recorded) 
     assert format(parent_id(top) or 0, "016x") == SPAN_ID
     assert [format(link.context.span_id, "016x") for link in top.links] == [SPAN_ID]
     assert top.attributes[semconv.QUEUE_WAIT] == 0.25
-    for span in recorded.spans():
+    for span in recorded.all():
         assert span.attributes[semconv.RUN_ATTEMPT] == 2
         assert span.attributes[semconv.DELIVERY_ID] == "d1"
 
@@ -232,9 +232,9 @@ def test_concurrent_runs_do_not_mix(recorded: Recorded) -> None:
         await asyncio.gather(*runs)
 
     asyncio.run(many())
-    tops = {span.attributes[semconv.RUN_ID]: span for span in recorded.spans("invoke_agent")}
+    tops = {span.attributes[semconv.RUN_ID]: span for span in recorded.all("invoke_agent")}
     assert len(tops) == 10
-    for span in (*recorded.spans("chat"), *recorded.spans("execute_tool")):
+    for span in (*recorded.all("chat"), *recorded.all("execute_tool")):
         assert parent_id(span) == tops[span.attributes[semconv.RUN_ID]].context.span_id
 
 
@@ -251,7 +251,7 @@ def test_metrics_have_only_the_catalogues_attributes(recorded: Recorded) -> None
     assert found["gen_ai.client.token.usage"]
     for name, points in found.items():
         for point in points:
-            assert set(point.attributes) <= set(catalogue.BY_NAME[name].attributes), name
+            assert list(catalogue.BY_NAME[name].problems(point.attributes)) == []
 
 
 def test_install_twice_is_refused(recorded: Recorded) -> None:
@@ -262,4 +262,4 @@ def test_install_twice_is_refused(recorded: Recorded) -> None:
 def test_uninstall_leaves_agno_as_it_was(recorded: Recorded) -> None:
     recorder.uninstall()
     sync_run(agent(), "go")
-    assert recorded.spans() == []
+    assert recorded.all() == []

@@ -51,6 +51,7 @@ def test_every_setting_says_what_it_is() -> None:
         ("webhook_max_bytes", "0"),
         ("runtime_port", "70000"),
         ("telemetry_mode", "loud"),
+        ("telemetry_prices", "/nowhere.toml"),
     ],
 )
 def test_what_cannot_work_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_a_histogram_in_numbers_that_people_know(recorded: Recorded) -> None:
 
 def test_the_newest_traced_value_is_linked(recorded: Recorded) -> None:
     for name, seconds in (("first", 20.0), ("second", 2.0)):
-        with recorded.tracer.start_as_current_span(name):
+        with recorded.current(name):
             recorded.instruments.run_finished("support", "Support", "agent", "completed", seconds, None)
     (value,) = read(recorded, "agno.agent.duration")["values"]
     trace_id = format(recorded.span("second").context.trace_id, "032x")

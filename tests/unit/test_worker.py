@@ -257,7 +257,7 @@ def test_traces_do_not_mix(recorded: Recorded) -> None:
     with working(queue, agent("a", tools=[meet]), lanes=8):
         until(lambda: queue.statuses() == {"completed": 8})
     for n in range(8):
-        mine = [s for s in recorded.spans() if s.attributes[semconv.RUN_ID] == f"r{n}"]
+        mine = [s for s in recorded.all() if s.attributes[semconv.RUN_ID] == f"r{n}"]
         assert sorted(s.name.split()[0] for s in mine) == ["chat", "chat", "execute_tool", "invoke_agent"]
         assert {format(s.context.trace_id, "032x") for s in mine} == {trace_id(f"r{n}")}
         (top,) = (s for s in mine if s.name.startswith("invoke_agent"))

@@ -1,0 +1,114 @@
+"""What agno hands over, as it is now: strings by reference, all else as text, so that nothing changes it later.
+
+agno's objects are read with getattr: they are its internals, and a field that moved must cost an attribute, not a run.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import orjson
+
+Value = tuple[str, bool]  # text, and whether it is JSON
+Calls = tuple[tuple[str, str, str], ...]  # id, name, arguments
+Message = tuple[str, str | None, str | None, Calls, str | None, tuple[str, ...]]
+Usage = tuple[int, int, int, int, int, int]
+
+_JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+def text(value: Any) -> str:
+    """`value` as people would read it: strings as they are, all else as JSON. Never raises."""
+    if isinstance(value, str):
+        return value
+    try:
+        if hasattr(value, "model_dump_json"):
+            return str(value.model_dump_json())
+        try:
+            return orjson.dumps(value, default=_plainer, option=_JSON_OPTIONS).decode()
+        except orjson.JSONEncodeError:  # what orjson does not take: huge integers, lone surrogates, deep nesting
+            return json.dumps(value, ensure_ascii=False, default=str)
+    except Exception as error:  # it is a user's object: its methods may do anything
+        return f"<{type(value).__name__} cannot be shown: {type(error).__name__}>"
+
+
+def value(given: Any) -> Value | None:
+    """For `input.value` and `output.value`; None for None."""
+    return None if given is None else (text(given), not isinstance(given, str))
+
+
+def messages(conversation: Iterable[Any]) -> list[Message]:
+    """(role, content, tool call id, tool calls, reasoning, media) for each of agno's Messages, or their like."""
+    return [message(it) for it in conversation]
+
+
+def message(it: Any) -> Message:
+    get = vars(it).get  # of a field that is not there, pydantic makes an exception first
+    body, calls, call_id, reasoning = get("content"), get("tool_calls"), get("tool_call_id"), get("reasoning_content")
+    return (
+        str(get("role") or "assistant"),
+        body if body is None or type(body) is str else text(body),
+        call_id if call_id is None else str(call_id),
+        tool_calls(calls) if calls else (),
+        str(reasoning) if reasoning else None,
+        _media(get) if get("images") or get("audio") or get("videos") or get("files") else (),
+    )
+
+
+def tool_calls(calls: Iterable[Any]) -> Calls:
+    """(id, name, arguments) of each, which are in the OpenAI shape {"id", "function": {"name", "arguments"}}."""
+    found = []
+    for call in calls:
+        if isinstance(call, Mapping):
+            function = call.get("function") or {}
+            found.append(
+                (str(call.get("id") or ""), str(function.get("name", "")), text(function.get("arguments", "")))
+            )
+    return tuple(found)
+
+
+def usage(metrics: Any) -> Usage | None:
+    """Tokens: input, output, total, cache read, cache written, reasoning. None when the provider reported none."""
+    if metrics is None:
+        return None
+    prompt = int(getattr(metrics, "input_tokens", 0) or 0)
+    completion = int(getattr(metrics, "output_tokens", 0) or 0)
+    if not prompt and not completion:
+        return None
+    return (
+        prompt,
+        completion,
+        int(getattr(metrics, "total_tokens", 0) or 0) or prompt + completion,
+        int(getattr(metrics, "cache_read_tokens", 0) or 0),
+        int(getattr(metrics, "cache_write_tokens", 0) or 0),
+        int(getattr(metrics, "reasoning_tokens", 0) or 0),
+    )
+
+
+def token_counts(counts: Usage | None) -> dict[str, int]:
+    """Tokens by gen_ai.token.type, for the metric."""
+    return {} if counts is None else {"input": counts[0], "output": counts[1]}
+
+
+def first(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next((it for it in values if it is not None), None)
+
+
+def _media(get: Callable[[str], Any]) -> tuple[str, ...]:
+    """Where images, sounds, videos and files are, or that they are there; never their bytes."""
+    found = []
+    for kind in ("images", "audio", "videos", "files"):
+        given = get(kind) or ()
+        for one in given if isinstance(given, list | tuple) else (given,):
+            found.append(f"{kind}: {getattr(one, 'url', None) or getattr(one, 'id', None) or 'inline'}")
+    return tuple(found)
+
+
+def _plainer(it: Any) -> Any:
+    if hasattr(it, "model_dump"):
+        return it.model_dump()
+    if is_dataclass(it) and not isinstance(it, type):
+        return asdict(it)
+    return str(it)
