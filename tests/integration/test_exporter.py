@@ -428,16 +428,16 @@ def test_a_span_that_kills_it_is_given_up_and_all_others_arrive(
     (tmp_path / "sitecustomize.py").write_text(CRASH)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PROJECT)]))
     outbox = start()
-    spans = list(many(300))
+    spans = list(many(60))
     deadly = ReadableSpan("deadly", _context(400), None, RESOURCE, {}, start_time=1, end_time=2)
-    for span in [*spans[:150], deadly, *spans[150:]]:
+    for span in [*spans[:30], deadly, *spans[30:]]:
         outbox.put(span)
     assert outbox.flush(100)
-    assert stored(tables) == 300
-    assert len(collector.ids()) == 301
-    assert counts(outbox)["postgres"] == {"exported": 300, "dropped": 0, "failed": 1, "queued": 0}
+    assert stored(tables) == 60
+    assert len(collector.ids()) == 61
+    assert counts(outbox)["postgres"] == {"exported": 60, "dropped": 0, "failed": 1, "queued": 0}
     assert outbox.destinations["postgres"].reasons == {"the exporter process died of it": 1}
-    assert counts(outbox)["collector"] == {"exported": 301, "dropped": 0, "failed": 0, "queued": 0}
+    assert counts(outbox)["collector"] == {"exported": 61, "dropped": 0, "failed": 0, "queued": 0}
 
 
 def _context(number: int) -> SpanContext:
