@@ -27,7 +27,7 @@ def fitted(span: ReadableSpan, most: int = SPAN_BYTES) -> Fitted:
     """`span` itself where it fits, as nearly every one does."""
     if (quickly := _quick_size(span)) is not None and 4 * quickly <= most:
         return Fitted(span, quickly, False)
-    span = _shallow(span)
+    span = _mended(span)
     lengths = [length for value in _values(span) for length in _lengths(value)]
     total = sum(lengths)
     if total <= most:
@@ -54,7 +54,7 @@ def _quick_size(span: ReadableSpan) -> int | None:
         return None
     total = len(span.name) + len(span.status.description or "")
     for value in (span.attributes or {}).values():
-        if isinstance(value, str):
+        if isinstance(value, str) and value.isascii():
             total += len(value)
         elif not isinstance(value, int | float):
             return None
@@ -109,29 +109,49 @@ def _cut(value: Any, longest: int) -> Any:
     return value
 
 
-def _shallow(span: ReadableSpan) -> ReadableSpan:
-    """What is nested more deeply than anybody reads becomes a text that says so."""
+def _mended(span: ReadableSpan) -> ReadableSpan:
+    """What is nested more deeply than anybody reads becomes a text that says so; half a surrogate pair becomes "?"."""
     parts = [span.attributes, *(event.attributes for event in span.events), *(link.attributes for link in span.links)]
-    if not any(_is_deep(value, MOST_LEVELS) for part in parts for value in (part or {}).values()):
+    if not any(_is_odd(value, MOST_LEVELS) for part in parts for value in (part or {}).values()):
         return span
     return _copy(
         span,
-        _levelled(span.attributes),
-        [Event(event.name, _levelled(event.attributes), event.timestamp) for event in span.events],
-        [Link(link.context, _levelled(link.attributes)) for link in span.links],
+        _mended_values(span.attributes),
+        [Event(event.name, _mended_values(event.attributes), event.timestamp) for event in span.events],
+        [Link(link.context, _mended_values(link.attributes)) for link in span.links],
         SPAN_BYTES,
     )
 
 
-def _levelled(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {key: TOO_DEEP if _is_deep(value, MOST_LEVELS) else value for key, value in (attributes or {}).items()}
-
-
-def _is_deep(value: Any, levels: int) -> bool:
-    if isinstance(value, str | bytes | int | float) or not isinstance(value, Mapping | Sequence):
+def _is_odd(value: Any, levels: int) -> bool:
+    if isinstance(value, str):
+        return not value.isascii() and value != _mended_value(value, 0)
+    if isinstance(value, bytes | int | float) or not isinstance(value, Mapping | Sequence):
         return False
     items = value.values() if isinstance(value, Mapping) else value
-    return levels == 0 or any(_is_deep(item, levels - 1) for item in items)
+    return levels == 0 or any(_is_odd(item, levels - 1) for item in items)
+
+
+def _mended_values(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    mended = {}
+    for key, value in (attributes or {}).items():
+        try:
+            mended[key] = _mended_value(value, MOST_LEVELS)
+        except RecursionError:
+            mended[key] = TOO_DEEP
+    return mended
+
+
+def _mended_value(value: Any, levels: int) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, bytes | int | float) or not isinstance(value, Mapping | Sequence):
+        return value
+    if levels == 0:
+        raise RecursionError
+    if isinstance(value, Mapping):
+        return {key: _mended_value(item, levels - 1) for key, item in value.items()}
+    return [_mended_value(item, levels - 1) for item in value]
 
 
 def _copy(

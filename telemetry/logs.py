@@ -78,6 +78,7 @@ class Logs:
         self._close()
 
     def after_fork(self) -> None:
+        """In a forked child, which has no thread to send anything."""
         self._buffer.after_fork()
         self._detach()
 

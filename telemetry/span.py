@@ -197,9 +197,9 @@ class Spans:
         self.flush()
 
     def after_fork(self) -> None:
-        """In a forked child nothing is recorded: the thread is its parent's, and so is what has ended."""
+        """In a forked child, whose parent records what it began: nothing more is."""
         self._provider = None
-        self._ended.clear()
+        self._ended = deque()
         self._drains = threading.Lock()
 
     def _work(self) -> None:
