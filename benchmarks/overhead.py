@@ -77,7 +77,12 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
         parts.enter_context(running(home, "postgres"))
         make_tables(home)
         yield from installation(names, received, home, QUICK_STARTS if quick else STARTS)
-        started = {name: parts.enter_context(process(name, received, home)) for name in names}
+        started: dict[str, Process] = {}
+        for name in names:
+            try:
+                started[name] = parts.enter_context(process(name, received, home))
+            except OSError as error:  # there is no uv
+                yield not_measured(name, error)
         measured, missing = measure(started, QUICK_ROUNDS if quick else ROUNDS, received)
         yield from missing
         yield from figures(measured)
@@ -166,7 +171,7 @@ def installation(names: list[str], received: Receiver, home: Home, starts: int) 
             for _ in range(1 + (1 if peer else starts)):
                 with process(name, received, home) as started:
                     found.append(started.installed)
-        except RuntimeError:
+        except (OSError, RuntimeError):
             continue  # it is said when it is to be measured
         for step in ("install",) if peer else ("install", "prepare"):
             taken = [seconds[step] * 1000 for seconds in found[1:]]
