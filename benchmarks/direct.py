@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from benchmarks.figures import Figure
-from benchmarks.traffic import Traffic
+from benchmarks.traffic import Traffic, plain
 from stack.home import Home
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
@@ -81,10 +81,3 @@ def make_spans(count: int) -> Sequence[ReadableSpan]:
             tracer.start_span(called, inside, attributes=given).end()
         root.end()
     return exporter.get_finished_spans()
-
-
-def plain(attributes: object) -> dict[str, str | int]:
-    return {
-        item.key: item.value.int_value if item.value.HasField("int_value") else item.value.string_value
-        for item in attributes  # type: ignore[attr-defined]
-    }

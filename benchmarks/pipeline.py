@@ -19,7 +19,7 @@ from benchmarks.figures import Figure
 from benchmarks.ingest import QUICK_SECONDS, SECONDS, cpu_seconds
 from benchmarks.runs import plain
 from benchmarks.services import use_collector
-from benchmarks.traffic import Traffic
+from benchmarks.traffic import Traffic, plain
 from stack import postgres
 from stack.alone import running, temporary_home
 from stack.home import Home

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Iterable
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -140,3 +141,8 @@ def attributes(values: dict[str, object]) -> list[KeyValue]:
         )
         for key, value in values.items()
     ]
+
+
+def plain(values: Iterable[KeyValue]) -> dict[str, str | int]:
+    """The attributes as the SDK takes them."""
+    return {a.key: a.value.int_value if a.value.HasField("int_value") else a.value.string_value for a in values}
