@@ -183,10 +183,7 @@ def _dumps(value: Any) -> str:
     try:
         encoded = orjson.dumps(value, default=str).decode()
     except TypeError:  # half of a surrogate pair, an integer of more than 64 bits
-        encoded = json.dumps(
-            value, default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v), ensure_ascii=False
-        )
-        encoded = encoded.encode(errors="replace").decode()  # Postgres refuses half a pair, also when it is escaped
+        encoded = json.dumps(value, default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v))
     return _NUL.sub(r"\1", encoded) if "\\u0000" in encoded else encoded
 
 
