@@ -90,8 +90,8 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
             bench.services.start("collector")
             for fault in FAULTS:
                 if arguments.only in fault.name:
-                    print(fault.name, file=sys.stderr)
                     found = measure(bench, fault, seconds)
+                    print(fault.name, found, file=sys.stderr)
                     stores = [found.stores.get(store) for store in ("postgres", "clickhouse", "phoenix")]
                     cells = ["-" if it is None else f"{it[0]:,} / {it[1]:,}" for it in stores]
                     table.add_row(fault.name, f"{found.sent:,}", *cells, found.felt)

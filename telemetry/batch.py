@@ -10,7 +10,7 @@ DEATHS = 2  # of the process while it worked on the same spans, until they are s
 class Batch:
     """Kept until every destination is done with it, to be handed to the next process if this one ends.
 
-    A process that crashes takes the batch along that it crashed of, and so would the next. So a batch that two
+    A process that crashes or hangs takes the batch along that it did so of, and so would the next. So a batch that two
     processes died with is sent span by span, and a span that two more died with is left out, for that destination.
     """
 

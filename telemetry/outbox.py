@@ -3,6 +3,7 @@
 import logging
 import marshal
 import os
+import signal
 import threading
 import time
 import weakref
@@ -172,7 +173,8 @@ class Outbox(Ledger):
             reader.join()
             with self._changed:
                 process.gone = True
-                if not self._out_of_time():
+                killed = code == -signal.SIGKILL and not process.hung  # from outside: it died of nothing that it did
+                if not (killed or self._out_of_time()):
                     self._blame(process)
                 process.close()
         return code
