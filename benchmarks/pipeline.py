@@ -17,7 +17,6 @@ import psycopg
 
 from benchmarks.figures import Figure
 from benchmarks.ingest import QUICK_SECONDS, SECONDS, cpu_seconds
-from benchmarks.runs import plain
 from benchmarks.services import use_collector
 from benchmarks.traffic import Traffic, plain
 from stack import postgres

@@ -20,8 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from benchmarks.figures import Figure
-from benchmarks.runs import plain
-from benchmarks.traffic import Traffic
+from benchmarks.traffic import Traffic, plain
 from stack import postgres
 from stack.alone import running, temporary_home
 from stack.services import migrate
