@@ -14,9 +14,8 @@ from typing import Any
 import clickhouse_connect
 
 from benchmarks.figures import Figure
-from benchmarks.runs import plain
 from benchmarks.services import use_collector
-from benchmarks.traffic import Traffic
+from benchmarks.traffic import Traffic, plain
 from stack import postgres
 from stack.alone import running, temporary_home
 from stack.home import Home

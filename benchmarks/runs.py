@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from benchmarks.traffic import SPANS_PER_RUN, Traffic
+from benchmarks.traffic import SPANS_PER_RUN, Traffic, plain
 from telemetry import pipeline
 
 FLUSH_SECONDS = 120.0
@@ -45,10 +45,6 @@ def send(settings: pipeline.Settings, rate: int, seconds: float, ids: str, answe
     telemetry.shutdown(10)
     health = telemetry.health()
     answer.send(Felt(longest, sum(it["dropped"] + it["failed"] for name, it in health.items() if name != "logs")))
-
-
-def plain(attributes: Any) -> dict[str, str | int]:
-    return {a.key: a.value.int_value if a.value.HasField("int_value") else a.value.string_value for a in attributes}
 
 
 def _id(span: Span) -> str:

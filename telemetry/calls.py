@@ -162,7 +162,7 @@ class ModelCall(Call):
             self._streamed_usage = usage
 
     def end(self, result: Any, error: BaseException | None) -> Any:
-        metrics = self._streamed_usage if result is None else result.response_usage
+        metrics = self._streamed_usage if result is None else getattr(result, "response_usage", None)
         if metrics is None:
             metrics = getattr(self._given.get("assistant_message"), "metrics", None)
         self._usage, self._cost = plain.usage(metrics), getattr(metrics, "cost", None)
