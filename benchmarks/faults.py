@@ -110,6 +110,8 @@ def figures(fault: Fault, found: Result) -> Iterator[Figure]:
 def measure(bench: Bench, fault: Fault, seconds: float) -> Result:
     if fault.phoenix:
         bench.services.start("phoenix")
+        bench.services.kill("collector")  # with what it has kept for Phoenix, which was not there
+        bench.services.start("collector")
     else:
         bench.services.stop("phoenix")
     home = bench.home
