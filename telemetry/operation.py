@@ -7,7 +7,7 @@ generator is suspended the caller's context is, so that nothing leaks into code 
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import Token
 from typing import Any, Protocol
 
@@ -67,7 +67,7 @@ class Recording:
                 raise
             return _end(operation, result, None)
         finally:
-            _leave(operation, token)
+            _leave(token)
 
     def generator(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Iterator[Any]:
         inner = wrapped(*args, **kwargs)
@@ -139,7 +139,7 @@ async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGene
             except StopAsyncIteration:
                 return
             finally:
-                _leave(operation, token)
+                _leave(token)
             yield item
     except BaseException as raised:
         error = raised
@@ -151,7 +151,7 @@ async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGene
                 await inner.aclose()
         finally:
             _end(operation, None, error)
-            _leave(operation, token)
+            _leave(token)
 
 
 def record(begin: Begin) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -172,10 +172,10 @@ def record(begin: Begin) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return observed
 
 
-def _leave(operation: Operation, token: Token[context.Context]) -> None:
+def _leave(token: Token[context.Context]) -> None:
     """Not where it was not entered: a coroutine that nobody awaits any more is closed in some other context."""
-    if context.get_current() is operation.context:
-        context.detach(token)
+    with suppress(ValueError):
+        token.var.reset(token)
 
 
 def _chunk(operation: Operation, item: Any) -> None:

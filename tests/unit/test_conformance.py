@@ -2,6 +2,7 @@
 difference, with its reason, and no other.
 """
 
+import contextvars
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def theirs(run: Callable[[], None]) -> list[ReadableSpan]:
     instrumentor = AgnoInstrumentor()
     instrumentor.instrument(tracer_provider=provider)
     try:
-        run()
+        contextvars.copy_context().run(run)  # the span of a team's run stays current
     finally:
         instrumentor.uninstrument()
     return list(exporter.get_finished_spans())
