@@ -36,9 +36,11 @@ def test_it_is_written_down_once_postgres_can(queue: Queue, migrated: str) -> No
     claimed(queue, "slow")
     with closing(psycopg.connect(migrated)) as other:
         other.execute("SELECT FROM tickets WHERE id = 'slow' FOR UPDATE")
-        threading.Timer(SECONDS + 1, other.rollback).start()
+        release = threading.Timer(SECONDS + 1, other.rollback)
         began = time.monotonic()
+        release.start()
         assert asyncio.run(queue.complete_job("slow", "worker", 1, "completed"))
+        release.join()  # else the connection would be closed under it
         assert time.monotonic() - began > SECONDS
     with psycopg.connect(migrated) as connection:
         assert connection.execute("SELECT status, attempt FROM tickets").fetchall() == [("completed", 1)]
