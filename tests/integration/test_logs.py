@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from agno.agent import Agent
-from agno.utils.log import log_warning
+from agno.utils.log import log_warning, use_agent_logger
 
 from runtime.offline import OfflineModel
 from stack import collector
@@ -49,6 +49,7 @@ def lookup() -> str:
 
 def run(telemetry: Telemetry) -> None:
     recorder.install(telemetry)
+    use_agent_logger()  # agno has one for all: a team's run before this one would have left its own
     try:
         agent = Agent(id="support", model=OfflineModel(latency=0), tools=[lookup], telemetry=False)
         agent.run("[tool lookup] go", run_id="r1", session_id="s1")
