@@ -5,13 +5,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from telemetry import plain, prices, runs, semconv
 from telemetry.metrics import Instruments
-from telemetry.operation import Begin, aiterate, iterate
+from telemetry.operation import CURRENT, Begin, aiterate, iterate
 from telemetry.span import LiveSpan, Record, Spans, within
 
 # Fields of agno's models which say how an answer is asked for
@@ -36,7 +35,7 @@ class Call:
     """What a model call, a tool call and all else within a run have in common."""
 
     def __init__(self, spans: Spans, instruments: Instruments, name: str, kind: SpanKind) -> None:
-        around = otel.get_current()
+        around = CURRENT.get()
         self.run = runs.current(around)
         self._spans = spans
         self._instruments = instruments
@@ -97,20 +96,20 @@ class ToolCall(Call):
             self._call.result = result.result = observed
             return result
         answer = getattr(answer, "content", answer)  # agno's ToolResult
-        # now: agno and the user go on with it
-        self._answer = answer if type(answer) is str or not self.span.verdict.keep else plain.value(answer)
+        self._given = answer
+        self._answer = plain.value(answer) if self.span.verdict.keep else None  # now: agno and the user go on with it
         return super().end(result, error)
 
     def measure(self) -> None:
         failed = getattr(self._result, "status", None) == "failure"
         failure = getattr(self._result, "error", None) if failed else None
         self._mcp = getattr(self._call.function.entrypoint, "__module__", None) == _MCP
-        if self._mcp and isinstance(self._answer, str) and self._answer.startswith("Error from MCP tool"):
-            failure = self._answer
+        if self._mcp and isinstance(self._given, str) and self._given.startswith("Error from MCP tool"):
+            failure = self._given
         if self._parts is not None:
-            self._answer = "".join(self._parts)
+            self._answer = plain.value("".join(self._parts))
         elif failure is not None:
-            self._answer = failure
+            self._answer = plain.value(failure)
         error_type = "tool_error" if failure is not None else None
         if isinstance(self._error, Exception):
             error_type = type(self._error).__name__
@@ -126,7 +125,7 @@ class ToolCall(Call):
             str(call_id) if call_id else None,
             str(description) if description else None,
             plain.text(self._call.arguments or {}) if self._arguments is None else self._arguments,
-            self._answer if isinstance(self._answer, tuple) else plain.value(self._answer),
+            plain.value(self._given) if self._answer is None else self._answer,
             self._mcp,
             self._error_type,
         )

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -23,6 +22,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from telemetry.catalogue import INSTRUMENTS, MOST_SERIES, OVERFLOW, Instrument, Values
+from telemetry.operation import CURRENT
+from telemetry.span import current
 
 _SAMPLED = TraceFlags.SAMPLED
 
@@ -50,7 +51,7 @@ class Histograms:
         """`values` of the instrument's attributes. The current span is the exemplar, if it is sampled."""
         series = self._series[name].get(values) or self._new(name, values)
         bucket = bisect_left(self._instruments[name].buckets, value)
-        span = trace.get_current_span().get_span_context()
+        span = current(CURRENT.get()).get_span_context()
         with self._lock:
             series.counts[bucket] += 1
             series.sum += value

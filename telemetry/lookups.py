@@ -27,22 +27,25 @@ class Lookup(Call):
         self._given = plain.messages(given) if isinstance(given, list) else given
 
     def end(self, result: Any, error: BaseException | None) -> Any:
-        self._answer: Any = _documents(result) if self._encoder == "retrieval" else plain.value(result)
+        self._answer = self._shown(result) if self.span.verdict.keep else None  # now: the user goes on with it
         return super().end(result, error)
 
     def record(self) -> Record:
         given = plain.value(self._given)
-        return (self._encoder, self.identity, self._operation, given, self._answer, self._error_type)
+        answer = self._shown(self._result) if self._answer is None else self._answer
+        return (self._encoder, self.identity, self._operation, given, answer, self._error_type)
+
+    def _shown(self, result: Any) -> Any:
+        return _documents(result) if self._encoder == "retrieval" else plain.value(result)
 
 
 def retrievals(spans: Spans, instruments: Instruments) -> Begin:
     """From agno's get_relevant_docs_from_knowledge (an agent's or a team's), or Knowledge.search."""
 
-    def begin(instance: Any, arguments: dict[str, Any]) -> Lookup | None:
+    def begin(asked: Any, arguments: dict[str, Any]) -> Lookup | None:
         current = trace.get_current_span()
         if isinstance(current, LiveSpan) and current.name.startswith(semconv.RETRIEVAL):  # the one by way of the other
             return None
-        asked = plain.first(instance, arguments.get("agent"), arguments.get("team"))
         knowledge = getattr(asked, "knowledge", None) or asked
         of = str(getattr(knowledge, "name", None) or type(knowledge).__name__)
         return Lookup(spans, instruments, semconv.RETRIEVAL, "retrieval", of, arguments.get("query"))
@@ -53,9 +56,9 @@ def retrievals(spans: Spans, instruments: Instruments) -> Begin:
 def memories(spans: Spans, instruments: Instruments) -> Begin:
     """From the methods of MemoryManager that make memories, and of SessionSummaryManager."""
 
-    def begin(instance: Any, arguments: dict[str, Any]) -> Lookup:
+    def begin(manager: Any, arguments: dict[str, Any]) -> Lookup:
         given = plain.first(arguments.get("message"), arguments.get("messages"), arguments.get("task"))
-        return Lookup(spans, instruments, semconv.UPSERT_MEMORY, "memory", type(instance).__name__, given)
+        return Lookup(spans, instruments, semconv.UPSERT_MEMORY, "memory", type(manager).__name__, given)
 
     return begin
 

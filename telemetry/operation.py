@@ -8,10 +8,10 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, suppress
-from contextvars import Token
+from contextvars import ContextVar, Token
+from functools import wraps
 from typing import Any, Protocol
 
-import wrapt
 from opentelemetry import context
 
 log = logging.getLogger(__name__)
@@ -29,39 +29,83 @@ class Operation(Protocol):
     def end(self, result: Any, error: BaseException | None) -> Any: ...
 
 
-Begin = Callable[[Any, dict[str, Any]], Operation | None]  # (instance, arguments by name)
+Begin = Callable[[Any, dict[str, Any]], Operation | None]  # (first argument, such as self; the others by name)
 
 
-class Recording:
-    """Runs a function within the operation that `begin` makes of each call; unobserved if `begin` fails."""
+def _where_the_current_context_is() -> ContextVar[context.Context]:
+    """OpenTelemetry's own attach, detach and get_current take three calls each to come to it."""
+    token = context.attach(context.get_current())
+    try:
+        return token.var
+    finally:
+        context.detach(token)
 
-    def __init__(self, function: Callable[..., Any], begin: Begin) -> None:
-        self._names = [p for p in inspect.signature(function).parameters if p != "self"]
-        self._begin = begin
 
-    def plain(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        operation = self._start(instance, args, kwargs)
+CURRENT = _where_the_current_context_is()
+
+
+def record(begin: Begin) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes functions observed ones: each call is within the operation that `begin` makes of it.
+
+    Where `begin` answers None, or fails, the call is not observed.
+    """
+
+    def observed(function: Callable[..., Any]) -> Callable[..., Any]:
+        _, *names = inspect.signature(function).parameters
+
+        def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
+            try:
+                if len(args) > 1:
+                    kwargs = {**dict(zip(names, args[1:], strict=False)), **kwargs}
+                return begin(args[0] if args else None, kwargs)
+            except Exception:
+                log.exception("an operation could not be recorded; it runs unrecorded")
+                return None
+
+        if inspect.isasyncgenfunction(function):
+            wrapper = _async_generator(function, start)
+        elif inspect.isgeneratorfunction(function):
+            wrapper = _generator(function, start)
+        elif inspect.iscoroutinefunction(function):
+            wrapper = _coroutine(function, start)
+        else:
+            wrapper = _plain(function, start)
+        return wraps(function)(wrapper)
+
+    return observed
+
+
+_Start = Callable[[tuple[Any, ...], dict[str, Any]], Operation | None]
+
+
+def _plain(function: Callable[..., Any], start: _Start) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        operation = start(args, kwargs)
         if operation is None:
-            return wrapped(*args, **kwargs)
-        token = context.attach(operation.context)
+            return function(*args, **kwargs)
+        token = CURRENT.set(operation.context)
         try:
             try:
-                result = wrapped(*args, **kwargs)
+                result = function(*args, **kwargs)
             except BaseException as error:
                 _end(operation, None, error)
                 raise
             return _end(operation, result, None)
         finally:
-            context.detach(token)
+            CURRENT.reset(token)
 
-    async def coroutine(self, wrapped: Callable[..., Awaitable[Any]], instance: Any, args: Any, kwargs: Any) -> Any:
-        operation = self._start(instance, args, kwargs)
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Awaitable[Any]], start: _Start) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        operation = start(args, kwargs)
         if operation is None:
-            return await wrapped(*args, **kwargs)
-        token = context.attach(operation.context)
+            return await function(*args, **kwargs)
+        token = CURRENT.set(operation.context)
         try:
             try:
-                result = await wrapped(*args, **kwargs)
+                result = await function(*args, **kwargs)
             except BaseException as error:
                 _end(operation, None, error)
                 raise
@@ -69,19 +113,22 @@ class Recording:
         finally:
             _leave(token)
 
-    def generator(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Iterator[Any]:
-        inner = wrapped(*args, **kwargs)
-        operation = self._start(instance, args, kwargs)
-        if operation is None:
-            yield from inner
-            return
-        yield from iterate(inner, operation)
+    return wrapper
 
-    async def async_generator(
-        self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
-    ) -> AsyncIterator[Any]:
-        inner = wrapped(*args, **kwargs)
-        operation = self._start(instance, args, kwargs)
+
+def _generator(function: Callable[..., Iterator[Any]], start: _Start) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        inner = function(*args, **kwargs)
+        operation = start(args, kwargs)
+        return (yield from inner if operation is None else iterate(inner, operation))
+
+    return wrapper
+
+
+def _async_generator(function: Callable[..., AsyncIterator[Any]], start: _Start) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        inner = function(*args, **kwargs)
+        operation = start(args, kwargs)
         if operation is None:
             async for item in inner:
                 yield item
@@ -90,14 +137,7 @@ class Recording:
             async for item in observed:
                 yield item
 
-    def _start(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation | None:
-        try:
-            if args:
-                kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
-            return self._begin(instance, kwargs)
-        except Exception:
-            log.exception("an operation could not be recorded; it runs unrecorded")
-            return None
+    return wrapper
 
 
 def iterate(inner: Iterator[Any], operation: Operation) -> Iterator[Any]:
@@ -105,26 +145,26 @@ def iterate(inner: Iterator[Any], operation: Operation) -> Iterator[Any]:
     error: BaseException | None = None
     try:
         while True:
-            token = context.attach(operation.context)
+            token = CURRENT.set(operation.context)
             try:
                 item = next(inner)
                 _chunk(operation, item)
             except StopIteration:
                 return
             finally:
-                context.detach(token)
+                CURRENT.reset(token)
             yield item
     except BaseException as raised:
         error = raised
         raise
     finally:
-        token = context.attach(operation.context)
+        token = CURRENT.set(operation.context)
         try:
             if isinstance(inner, Generator):
                 inner.close()
         finally:
             _end(operation, None, error)
-            context.detach(token)
+            CURRENT.reset(token)
 
 
 async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGenerator[Any, None]:
@@ -132,7 +172,7 @@ async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGene
     error: BaseException | None = None
     try:
         while True:
-            token = context.attach(operation.context)
+            token = CURRENT.set(operation.context)
             try:
                 item = await anext(inner)
                 _chunk(operation, item)
@@ -145,7 +185,7 @@ async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGene
         error = raised
         raise
     finally:
-        token = context.attach(operation.context)
+        token = CURRENT.set(operation.context)
         try:
             if isinstance(inner, AsyncGenerator):
                 await inner.aclose()
@@ -154,28 +194,10 @@ async def aiterate(inner: AsyncIterator[Any], operation: Operation) -> AsyncGene
             _leave(token)
 
 
-def record(begin: Begin) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Makes functions observed ones."""
-
-    def observed(function: Callable[..., Any]) -> Callable[..., Any]:
-        recording = Recording(function, begin)
-        wrapper: Callable[..., Any] = recording.plain
-        if inspect.isasyncgenfunction(function):
-            wrapper = recording.async_generator
-        elif inspect.isgeneratorfunction(function):
-            wrapper = recording.generator
-        elif inspect.iscoroutinefunction(function):
-            wrapper = recording.coroutine
-        made: Callable[..., Any] = wrapt.FunctionWrapper(function, wrapper)
-        return made
-
-    return observed
-
-
 def _leave(token: Token[context.Context]) -> None:
     """Not where it was not entered: a coroutine that nobody awaits any more is closed in some other context."""
     with suppress(ValueError):
-        token.var.reset(token)
+        CURRENT.reset(token)
 
 
 def _chunk(operation: Operation, item: Any) -> None:

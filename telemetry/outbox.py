@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from telemetry import wire
-from telemetry.batch import Batch as _Batch
+from telemetry.batch import Batch
 from telemetry.buffer import LAST_RETRY, Limits
 from telemetry.ledger import Ledger
 from telemetry.losses import SHUT_DOWN, Announcer
@@ -34,9 +34,11 @@ _all: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
 class Outbox(Ledger):
     """Starts the exporter's process, and another when it dies or hangs.
 
-    One thread packs spans into batches, one hands these to the process, one reads what it reports. In a forked child
-    none of them is there, and whatever it puts goes nowhere.
+    One thread has ended spans put, by `gather`, and packs them into batches; one hands these to the process, one reads
+    what it reports. In a forked child none of them is there, and whatever it puts goes nowhere.
     """
+
+    gather: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -110,6 +112,7 @@ class Outbox(Ledger):
             with self._changed:
                 self._changed.wait_for(lambda: self._flushing or self._stop_at is not None, HANDOVER_SECONDS)
                 stopping, flushing, self._flushing = self._stop_at is not None, self._flushing, False
+            self.gather()
             while spans := self._next():
                 self._pack_some(spans)
             with self._changed:
@@ -125,8 +128,7 @@ class Outbox(Ledger):
         """A batch that is much larger than a request becomes two, so that not all of it is lost when some is."""
         for batch in list(self._packed(spans)):
             if batch.spans > 1 and len(batch.packed) > 2 * self._limits.batch_bytes:
-                with self._changed:
-                    del self._kept[batch.number]
+                self._forget(batch)
                 middle = len(spans) // 2
                 self._pack_some(spans[:middle])
                 self._pack_some(spans[middle:])
@@ -210,7 +212,7 @@ class Outbox(Ledger):
                 destination.queued += len(spans)
             return spans
 
-    def _packed(self, spans: Sequence[ReadableSpan | LiveSpan]) -> Iterator[_Batch]:
+    def _packed(self, spans: Sequence[ReadableSpan | LiveSpan]) -> Iterator[Batch]:
         """One batch; more when there is a span among them that cannot be sent."""
         try:
             packed = wire.pack(spans)
@@ -228,7 +230,7 @@ class Outbox(Ledger):
             return
         with self._changed:
             self._number += 1
-            batch = self._kept[self._number] = _Batch(self._number, len(spans), packed, set(self.destinations))
+            batch = self._kept[self._number] = Batch(self._number, len(spans), packed, set(self.destinations))
         yield batch
 
     def _read(self, process: Process) -> None:

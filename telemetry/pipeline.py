@@ -87,7 +87,7 @@ class Telemetry:
         """
         deadline = time.monotonic() + timeout
         self.instruments.close()
-        self.spans.close()
+        self.spans.flush()
         stops, self._stops = self._stops, []
         _at_once([partial(stop, 0.7 * timeout) for stop in stops], deadline - 0.1 * timeout)
         if self._meters is not None:
@@ -146,6 +146,7 @@ class Telemetry:
         self.tracer = tracers.get_tracer(SCOPE.name)
         self.requests = RequestSpans(tracers, outbox.put)
         self.spans = Spans(tracers, outbox.put)
+        outbox.gather = self.spans.flush
 
 
 def start(settings: Settings) -> Telemetry:

@@ -4,8 +4,9 @@ agno's objects are read with getattr: they are its internals, and a field that m
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -15,6 +16,9 @@ Calls = tuple[tuple[str, str, str], ...]  # id, name, arguments
 Message = tuple[str, str | None, str | None, Calls, str | None, tuple[str, ...]]
 Usage = tuple[int, int, int, int, int, int]
 
+_MEDIA = ("images", "audio", "videos", "files")
+_FIELDS = ("role", "content", "tool_calls", "reasoning_content", *_MEDIA)
+_fields = attrgetter(*_FIELDS)
 _JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -44,15 +48,19 @@ def messages(conversation: Iterable[Any]) -> list[Message]:
 
 
 def message(it: Any) -> Message:
-    get = vars(it).get  # of a field that is not there, pydantic makes an exception first
-    body, calls, call_id, reasoning = get("content"), get("tool_calls"), get("tool_call_id"), get("reasoning_content")
+    """Of a Message, or a model's response. Never by `vars`, which makes a dictionary of a dataclass for good."""
+    try:
+        role, body, calls, reasoning, *media = _fields(it)
+    except AttributeError:  # agno's changed, or are a user's own
+        role, body, calls, reasoning, *media = (getattr(it, name, None) for name in _FIELDS)
+    call_id = getattr(it, "tool_call_id", None)
     return (
-        str(get("role") or "assistant"),
+        role or "assistant",
         body if body is None or type(body) is str else text(body),
-        call_id if call_id is None else str(call_id),
+        call_id,
         tool_calls(calls) if calls else (),
-        str(reasoning) if reasoning else None,
-        _media(get) if get("images") or get("audio") or get("videos") or get("files") else (),
+        reasoning or None,
+        _media(media) if any(media) else (),
     )
 
 
@@ -96,12 +104,11 @@ def first(*values: Any) -> Any:
     return next((it for it in values if it is not None), None)
 
 
-def _media(get: Callable[[str], Any]) -> tuple[str, ...]:
+def _media(media: Iterable[Any]) -> tuple[str, ...]:
     """Where images, sounds, videos and files are, or that they are there; never their bytes."""
     found = []
-    for kind in ("images", "audio", "videos", "files"):
-        given = get(kind) or ()
-        for one in given if isinstance(given, list | tuple) else (given,):
+    for kind, given in zip(_MEDIA, media, strict=True):
+        for one in given if isinstance(given, list | tuple) else (given,) if given else ():
             found.append(f"{kind}: {getattr(one, 'url', None) or getattr(one, 'id', None) or 'inline'}")
     return tuple(found)
 

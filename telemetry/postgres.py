@@ -8,8 +8,10 @@ out of which telemetry.replay makes the span again as it was.
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -82,7 +84,7 @@ class PostgresSpans:
 
 def _documents(spans: Sequence[ReadableSpan]) -> tuple[str, str]:
     """The rows of both tables."""
-    now = datetime.now(UTC)
+    now = _time(time.time_ns())
     traces = _dumps([{**row, "created_at": now} for row in _trace_rows(spans)])
     known = {id(span.resource): span.resource.attributes for span in spans}
     resources = {key: (dict(resource), replay.survives(resource)) for key, resource in known.items()}
@@ -161,15 +163,14 @@ def _span_row(span: ReadableSpan, resource: Mapping[str, Any], resource_survives
 
 def _rest(span: ReadableSpan, parent: str | None, resource: Mapping[str, Any]) -> dict[str, Any]:
     """What agno's columns do not hold, so that the span can be sent again from here as it was."""
-    scope = span.instrumentation_scope
     return {
         "parent_span_id": parent,
         "start_ns": span.start_time,
         "end_ns": span.end_time,
         "trace_state": _context(span).trace_state.to_header() if _context(span).trace_state else "",
         "resource": resource,
-        "scope": {"name": scope.name, "version": scope.version} if scope else {},
-        "events": [{"name": e.name, "ns": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events],
+        "scope": replay.scope_of(span),
+        "events": replay.events_of(span),
         "links": [
             {
                 "trace_id": format(link.context.trace_id, "032x"),
@@ -197,10 +198,15 @@ def _milliseconds(span: ReadableSpan) -> int:
     return ((span.end_time or 0) - (span.start_time or 0)) // 1_000_000
 
 
-def _time(nanoseconds: int | None) -> datetime:
+def _time(nanoseconds: int | None) -> str:
     """Cut off, never rounded: a span is in the same minute here as in a store that has the nanoseconds."""
     seconds, rest = divmod(nanoseconds or 0, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return f"{_second(seconds)}.{rest // 1000:06d}+00:00"
+
+
+@lru_cache(64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _dumps(value: Any) -> str:
@@ -211,7 +217,7 @@ def _encoded(value: Any) -> str:
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError:  # half of a surrogate pair, an integer of more than 64 bits
-        return json.dumps(sendable(value), default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v))
+        return json.dumps(sendable(value), default=str)
 
 
 def _without_nul(encoded: str) -> str:

@@ -6,7 +6,6 @@ still keep is counted, since ClickHouse may lose what it once had.
 
 import logging
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from telemetry import windows
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.comparison import Comparison, Found
+from telemetry.entries import without_secrets
 from telemetry.metrics import Instruments
 
 DELAY: Final = timedelta(seconds=60)  # younger spans may be on their way
@@ -220,7 +220,8 @@ class Background:
             except Exception as error:  # whatever a driver raises: the next comparison begins where this one did
                 if self._last_error is None:
                     log.warning("spans cannot be compared: %s", type(error).__name__)
-                self._last_error = _said(error)
+                said = (str(error).splitlines() or [""])[0]
+                self._last_error = f"{type(error).__name__}: {without_secrets(said)[:300]}"
                 continue
             if found is not None and found.missing:
                 log.warning("ClickHouse lacked %d spans; %d were sent again", found.missing, found.replayed)
@@ -230,9 +231,3 @@ class Background:
     def _rest(self, worked: float) -> None:
         if self._stopping.wait(min(RESTS * worked, 10.0)):
             raise _Stopped
-
-
-def _said(error: Exception) -> str:
-    """Without the address, which may have a password in it."""
-    line = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: " + re.sub(r"://[^/@\s]*@", "://", line)[:300]

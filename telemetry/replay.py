@@ -33,17 +33,25 @@ def survives(value: Any) -> bool:
 
 def exact(span: ReadableSpan) -> str:
     """JSON, as Python reads it, of what `survives` denies or has a NUL in it. To be kept as a text."""
-    scope = span.instrumentation_scope
     content: dict[str, Any] = {
         "name": span.name,
         "description": span.status.description,
         "attributes": dict(span.attributes or {}),
         "resource": dict(span.resource.attributes),
-        "scope": {"name": scope.name, "version": scope.version} if scope else {},
-        "events": [{"name": e.name, "ns": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events],
+        "scope": scope_of(span),
+        "events": events_of(span),
         "links": [dict(link.attributes or {}) for link in span.links],
     }
     return json.dumps(content, default=lambda value: {_BYTES: b64encode(value).decode()})
+
+
+def scope_of(span: ReadableSpan) -> dict[str, str | None]:
+    scope = span.instrumentation_scope
+    return {"name": scope.name, "version": scope.version} if scope else {}
+
+
+def events_of(span: ReadableSpan) -> list[dict[str, Any]]:
+    return [{"name": e.name, "ns": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events]
 
 
 def span_of(row: Sequence[Any]) -> ReadableSpan:

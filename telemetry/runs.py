@@ -11,7 +11,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from telemetry import plain, semconv
 from telemetry.metrics import Instruments
-from telemetry.operation import Begin
+from telemetry.operation import CURRENT, Begin
 from telemetry.span import Record, Spans, within
 
 _RUN_KEY = otel.create_key("agno-run")
@@ -32,11 +32,10 @@ class Run:
     def __init__(
         self, spans: Spans, instruments: Instruments, kind: str, component: Any, arguments: dict[str, Any]
     ) -> None:
-        around = otel.get_current()
+        around = CURRENT.get()
         self._spans = spans
         self._instruments = instruments
         self.kind = kind
-        self._component = component
         self._arguments = arguments
         output = arguments.get("run_response")
         self._output = arguments.get("workflow_run_response") if output is None else output  # agno's RunOutput
@@ -109,7 +108,8 @@ class Run:
         self._said = getattr(output, "status", None)  # now: a run that is continued goes on with the same output
         content = getattr(output, "content", None)
         content = self.content if content is None else content
-        self._answer = content if type(content) is str or not self.span.verdict.keep else plain.value(content)
+        self._content = content
+        self._answer = plain.value(content) if self.span.verdict.keep else None  # now: it is the user's from here on
         self._metrics = getattr(output, "metrics", None)
         self._usage = plain.usage(self._metrics)
         self._spans.end(self)
@@ -130,8 +130,8 @@ class Run:
             self._error_type = self.error_type or "run_error" if error is None else type(error).__name__
             if self.parent is not None:
                 self.parent.error_type = self._error_type
-            said = (plain.value(self._answer) or ("",))[0] if not isinstance(self._answer, tuple) else self._answer[0]
-            self.span.set_status(StatusCode.ERROR, said if error is None else str(error))
+            said = str(error) if error is not None else plain.text(plain.first(self._content, ""))
+            self.span.set_status(StatusCode.ERROR, said)
         elif self._ended_as != "cancelled":
             self.span.set_status(StatusCode.OK)
         self._instruments.run_finished(
@@ -149,7 +149,7 @@ class Run:
             self._ended_as,
             self._error_type,
             plain.value(_input(self._arguments, self._output)),
-            self._answer if isinstance(self._answer, tuple) else plain.value(self._answer),
+            plain.value(self._content) if self._answer is None else self._answer,
             self._usage,
             plain.first(getattr(self._metrics, "cost", None), self.cost),
         )
@@ -168,15 +168,14 @@ class Run:
 
 def current(around: otel.Context | None = None) -> Run | None:
     """The run whose code is running, or None."""
-    run: Run | None = (otel.get_current() if around is None else around).get(_RUN_KEY)  # type: ignore[assignment]
+    run: Run | None = (CURRENT.get() if around is None else around).get(_RUN_KEY)  # type: ignore[assignment]
     return run
 
 
 def recorder(spans: Spans, instruments: Instruments, kind: str) -> Begin:
     """Begins the record of a run of `kind` (agent, team, workflow) from the arguments of agno's run function."""
 
-    def begin(instance: Any, arguments: dict[str, Any]) -> Run:
-        component = instance if kind == "workflow" else arguments[kind]
+    def begin(component: Any, arguments: dict[str, Any]) -> Run:
         return Run(spans, instruments, kind, component, arguments)
 
     return begin

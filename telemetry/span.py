@@ -1,4 +1,4 @@
-"""Spans of runs and calls. On the path of an agent only times, ids and references are taken; a thread of its own makes
+"""Spans of runs and calls. On the path of an agent only times, ids and references are taken; another thread makes
 metrics and records of them, and the exporter's process makes attributes of the records.
 
 The SDK's own spans take a lock, a copy and a check of its type for every attribute, on the path of the agent.
@@ -23,8 +23,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY  # where get_current_span 
 from opentelemetry.util.types import Attributes, AttributeValue
 
 SCOPE = InstrumentationScope("agent-telemetry-stack")
-DRAIN_SECONDS = 0.05
-MOST_ENDED = 20_000  # operations that wait for the thread; beyond that they are finished on their own path
+MOST_ENDED = 20_000  # operations that wait for `flush`; beyond that they are finished on their own path
 
 _SAMPLED, _NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 log = logging.getLogger(__name__)
@@ -57,6 +56,7 @@ class LiveSpan(trace.Span):
     retries = 0
     ended = 0
     record: Record = ()
+    _context: SpanContext | None = None
 
     def __init__(
         self,
@@ -79,7 +79,9 @@ class LiveSpan(trace.Span):
 
     def get_span_context(self) -> SpanContext:
         flags = _SAMPLED if self.verdict.keep else _NOT_SAMPLED
-        return SpanContext(self.trace_id, self.span_id, False, flags, self.trace_state)
+        if self._context is None or self._context.trace_flags is not flags:
+            self._context = SpanContext(self.trace_id, self.span_id, False, flags, self.trace_state)
+        return self._context
 
     def is_recording(self) -> bool:
         return not self.ended
@@ -125,7 +127,7 @@ class LiveSpan(trace.Span):
         """Whoever has it as the current span does not own it."""
 
 
-class Operation(Protocol):
+class Ended(Protocol):
     """What a span is of. After its end `measure` is called, in another thread, and `record` if its span is kept."""
 
     span: LiveSpan
@@ -138,18 +140,18 @@ class Operation(Protocol):
 
 
 class Spans:
-    """Starts and ends them; `put(span)` takes those that are to be kept. Without a provider nothing is."""
+    """Starts and ends them; without a provider nothing is recorded.
+
+    Somebody has to call `flush` now and then, in a thread of its own: `put(span)` takes what is to be kept.
+    """
 
     def __init__(
         self, provider: TracerProvider | None = None, put: Callable[[LiveSpan], None] = lambda span: None
     ) -> None:
         self._provider = provider
         self._put = put
-        self._ended: deque[Operation] = deque()
+        self._ended: deque[Ended] = deque()
         self._drains = threading.Lock()
-        self._stopped = threading.Event()
-        if provider is not None:
-            threading.Thread(target=self._work, name="telemetry-recorder", daemon=True).start()
 
     @property
     def on(self) -> bool:
@@ -157,14 +159,14 @@ class Spans:
 
     def start(self, name: str, kind: SpanKind, around: Context) -> LiveSpan:
         """Below the span that is current in `around`, or a new trace."""
-        above = around.get(_SPAN_KEY)
         if self._provider is None:
-            outer = trace.get_current_span(around).get_span_context()
+            outer = current(around).get_span_context()
             return LiveSpan(name, kind, outer.trace_id, outer.span_id, 0, None, Verdict(False))
         span_id = self._provider.id_generator.generate_span_id()
+        above = around.get(_SPAN_KEY)
         if type(above) is LiveSpan:
             return LiveSpan(name, kind, above.trace_id, span_id, above.span_id, above.trace_state, above.verdict)
-        parent = trace.get_current_span(around).get_span_context()
+        parent = current(around).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else self._provider.id_generator.generate_trace_id()
         found = self._provider.sampler.should_sample(around, trace_id, name, kind, trace_state=parent.trace_state)
         verdict = Verdict(found.decision is Decision.RECORD_AND_SAMPLE)
@@ -172,7 +174,7 @@ class Spans:
         span.parent_remote = parent.is_remote
         return span
 
-    def end(self, operation: Operation) -> None:
+    def end(self, operation: Ended) -> None:
         operation.span.ended = time.time_ns()
         if self._provider is not None:
             self._ended.append(operation)
@@ -192,21 +194,13 @@ class Spans:
             for _ in range(len(self._ended)):
                 self._finish(self._ended.popleft())
 
-    def close(self) -> None:
-        self._stopped.set()
-        self.flush()
-
     def after_fork(self) -> None:
         """In a forked child, whose parent records what it began: nothing more is."""
         self._provider = None
         self._ended = deque()
         self._drains = threading.Lock()
 
-    def _work(self) -> None:
-        while not self._stopped.wait(DRAIN_SECONDS):
-            self.flush()
-
-    def _finish(self, operation: Operation) -> None:
+    def _finish(self, operation: Ended) -> None:
         token = otel.attach(operation.context)  # for the exemplars
         try:
             operation.measure()
@@ -220,6 +214,12 @@ class Spans:
             log.exception("the end of an operation could not be recorded")
         finally:
             otel.detach(token)
+
+
+def current(around: Context) -> trace.Span:
+    """As trace.get_current_span, with three calls less."""
+    span = around.get(_SPAN_KEY)
+    return span if isinstance(span, trace.Span) else trace.INVALID_SPAN
 
 
 def within(around: Context, span: LiveSpan, **more: Any) -> Context:

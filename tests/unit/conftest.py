@@ -72,7 +72,7 @@ def record(sampler: Sampler = ALWAYS_ON, content: Content = wire.EVERYTHING) -> 
     recorder.install(found)
     yield found
     recorder.uninstall()
-    found.spans.close()
+    found.spans.flush()
     meters.shutdown()
     tracers.shutdown()
 
