@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import set_span_in_context
 
 from benchmarks.figures import Figure
-from benchmarks.traffic import Traffic, plain
+from benchmarks.traffic import Traffic
 from stack.home import Home
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
@@ -72,7 +72,7 @@ def make_spans(count: int) -> Sequence[ReadableSpan]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("benchmark")
     traffic = Traffic(1, seed=count)
-    runs = [[(span.name, plain(span.attributes)) for span in traffic.run_spans()] for _ in range(50)]
+    runs = traffic.plain_runs()
     for number in range(count // 5):
         (name, attributes), *calls = runs[number % len(runs)]
         root = tracer.start_span(name, attributes=attributes)

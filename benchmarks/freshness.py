@@ -15,7 +15,7 @@ import clickhouse_connect
 
 from benchmarks.figures import Figure
 from benchmarks.services import use_collector
-from benchmarks.traffic import Traffic, plain
+from benchmarks.traffic import Traffic
 from stack import postgres
 from stack.alone import running, temporary_home
 from stack.home import Home
@@ -92,7 +92,7 @@ def measure(home: Home, rate: int, seconds: float) -> Iterator[Figure]:
 def send(settings: pipeline.Settings, rate: int, seconds: float, answers: Any) -> None:
     """In a process of its own. Answers when each run has ended (Unix seconds), by the id of its span."""
     traffic = Traffic(1)
-    runs = [[(span.name, plain(span.attributes)) for span in traffic.run_spans()[1:]] for _ in range(50)]
+    runs = [spans[1:] for spans in traffic.plain_runs()]
     telemetry = pipeline.start(settings)
     ended: dict[str, float] = {}
     began = time.monotonic()

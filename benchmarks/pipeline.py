@@ -18,7 +18,7 @@ import psycopg
 from benchmarks.figures import Figure
 from benchmarks.ingest import QUICK_SECONDS, SECONDS, cpu_seconds
 from benchmarks.services import use_collector
-from benchmarks.traffic import Traffic, plain
+from benchmarks.traffic import Traffic
 from stack import postgres
 from stack.alone import running, temporary_home
 from stack.home import Home
@@ -85,7 +85,7 @@ def measure(home: Home, rate: int, seconds: float, pids: dict[str, int]) -> Iter
 def send(settings: pipeline.Settings, rate: int, seconds: float, answers: Any) -> None:
     """In a process of its own. Answers when all that was made has been flushed."""
     traffic = Traffic(1)
-    runs = [[(span.name, plain(span.attributes)) for span in traffic.run_spans()] for _ in range(50)]
+    runs = traffic.plain_runs()
     telemetry = pipeline.start(settings)
     spans = longest = 0
     began = time.monotonic()

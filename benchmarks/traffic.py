@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -42,6 +43,10 @@ class Traffic:
 
     def text(self, words: int) -> str:
         return " ".join(self.random.choices(TEXT.split(), k=words))
+
+    def plain_runs(self) -> list[list[tuple[str, dict[str, Any]]]]:
+        """Fifty runs, each a name and attributes for each of its spans: to be made again and again."""
+        return [[(span.name, plain(span.attributes)) for span in self.run_spans()] for _ in range(50)]
 
     def run_spans(self) -> list[Span]:
         agent = self.random.choice(["helper", "booking", "research", "support"])

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from clickhouse_connect.driver.client import Client
 from psycopg import sql
 
 from stack import collector_build
@@ -23,6 +24,8 @@ from stack.alone import running, temporary_home
 from stack.home import Home
 from stack.process import PROJECT
 from stack.settings import Settings
+from telemetry.clickhouse.client import connect
+from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import migrate
 
 _number = itertools.count(1)
@@ -130,6 +133,28 @@ def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
     yield server
     client = ClickHouse(**{**vars(server), "database": "default"})
     client.rows(f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture
+def otel(clickhouse: ClickHouse) -> Iterator[Client]:
+    """The writing user, without final: it sees what is stored."""
+    client = connect(clickhouse.otel_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def reader(clickhouse: ClickHouse) -> Iterator[Client]:
+    client = connect(clickhouse.readonly_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def writer(clickhouse: ClickHouse) -> Iterator[DirectWriter]:
+    direct = DirectWriter(clickhouse.otel_url)
+    yield direct
+    direct.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The rollups on the real engine: what they say, and that nothing sent again, late or in other batches changes it."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -10,9 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from benchmarks.queries import panels
-from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
-from tests.integration.conftest import ClickHouse
 from tests.integration.test_clickhouse_schema import DAY, MIDNIGHT, SECOND, run_spans
 
 HOUR = 3600 * SECOND
@@ -26,27 +23,6 @@ WITH
     level -> ms(level) / 1000 AS quantile
 SELECT quantile(0.5), quantile(0.95), quantile(0.99) FROM operations_by_hour WHERE operation = 'chat'
 """
-
-
-@pytest.fixture
-def otel(clickhouse: ClickHouse) -> Iterator[Client]:
-    client = connect(clickhouse.otel_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def reader(clickhouse: ClickHouse) -> Iterator[Client]:
-    client = connect(clickhouse.readonly_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def writer(clickhouse: ClickHouse) -> Iterator[DirectWriter]:
-    direct = DirectWriter(clickhouse.otel_url)
-    yield direct
-    direct.close()
 
 
 def refresh(otel: Client) -> None:

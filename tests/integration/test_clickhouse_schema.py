@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
-from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.cluster import Cluster
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.clickhouse.migrate import RETENTION, ROLLUPS, SCHEMA, MigrationError, applied_table, migrate, read
@@ -31,28 +29,6 @@ from tests.integration.conftest import ClickHouse
 DAY = 86_400 * 10**9
 SECOND = 10**9
 MIDNIGHT = time.time_ns() // DAY * DAY
-
-
-@pytest.fixture
-def otel(clickhouse: ClickHouse) -> Iterator[Client]:
-    """The writing user, without final: it sees what is stored."""
-    client = connect(clickhouse.otel_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def reader(clickhouse: ClickHouse) -> Iterator[Client]:
-    client = connect(clickhouse.readonly_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def writer(clickhouse: ClickHouse) -> Iterator[DirectWriter]:
-    direct = DirectWriter(clickhouse.otel_url)
-    yield direct
-    direct.close()
 
 
 def run_spans(run: str, start: int) -> list[ReadableSpan]:
