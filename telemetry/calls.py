@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from telemetry import plain, prices, runs, semconv
+from telemetry import plain, prices, runs, semconv, tokens
 from telemetry.metrics import Instruments
 from telemetry.operation import CURRENT, Begin, aiterate, iterate
 from telemetry.span import LiveSpan, Record, Spans, within
@@ -164,7 +164,7 @@ class ModelCall(Call):
         metrics = self._streamed_usage if result is None else getattr(result, "response_usage", None)
         if metrics is None:
             metrics = getattr(self._given.get("assistant_message"), "metrics", None)
-        self._usage, self._cost = plain.usage(metrics), getattr(metrics, "cost", None)
+        self._usage, self._cost = tokens.reported(metrics), getattr(metrics, "cost", None)
         if result is not None:
             self._answer: plain.Message | None = plain.message(result) if self.span.verdict.keep else None
         elif self._messages is None and error is not None:
@@ -174,25 +174,26 @@ class ModelCall(Call):
     def measure(self) -> None:
         super().measure()
         model, provider = self._named()
-        if self._cost is None and self._usage is not None:
-            given, answered, _, read, written, reasoning = self._usage
-            self._cost = prices.cost(
-                provider,
-                model,
-                input_tokens=given,
-                output_tokens=answered,
-                cache_read_tokens=read,
-                cache_write_tokens=written,
-                reasoning_tokens=reasoning,
-            )
+        counts: dict[str, int] = {}
+        if self._usage is not None:
+            self._usage = tokens.conventional(provider, self._usage)
+            given, answered, _, read, written, _ = self._usage
+            counts = {"input": given, "output": answered}
+            if self._cost is None:
+                self._cost = prices.cost(
+                    provider,
+                    model,
+                    input_tokens=given,
+                    output_tokens=answered,
+                    cache_read_tokens=read,
+                    cache_write_tokens=written,
+                )
         if self.run is not None:
             if self._usage is not None:
-                self.run.called(self._cost)
+                self.run.called(self._usage, self._cost)
             if self._error_type:
                 self.run.error_type = self._error_type  # agno turns it into a status; the run's span names its type
-        self._instruments.model_called(
-            provider, model, self._seconds, self.first_chunk, plain.token_counts(self._usage), self._error_type
-        )
+        self._instruments.model_called(provider, model, self._seconds, self.first_chunk, counts, self._error_type)
         if self._cost is not None:
             agent_id = self.run.component_id if self.run else "unknown"
             self._instruments.model_cost(provider, model, agent_id, float(self._cost))

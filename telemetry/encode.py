@@ -12,8 +12,9 @@ from opentelemetry.util.types import AttributeValue
 
 from telemetry import semconv
 from telemetry.content import Content
-from telemetry.plain import Message, Usage, Value
+from telemetry.plain import Message, Value
 from telemetry.span import Record
+from telemetry.tokens import Usage
 
 Attributes = dict[str, AttributeValue]
 
@@ -41,7 +42,7 @@ def _run(
     error_type: str | None,
     given: Value | None,
     answer: Value | None,
-    usage: Usage | None,
+    used: tuple[int, int] | None,
     cost: float | None,
 ) -> Attributes:
     workflow = kind == "workflow"
@@ -55,8 +56,8 @@ def _run(
         **value(content, "input", given),
         **value(content, "output", answer),
     }
-    if usage is not None:  # not under OpenInference's names: Phoenix would count them with the calls'
-        found[semconv.INPUT_TOKENS], found[semconv.OUTPUT_TOKENS] = usage[0], usage[1]
+    if used is not None:  # not under OpenInference's names: Phoenix would count them with the calls'
+        found[semconv.INPUT_TOKENS], found[semconv.OUTPUT_TOKENS] = used
     return _with(
         found,
         (semconv.PARENT_RUN_ID, parent_run_id),

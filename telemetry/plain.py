@@ -14,7 +14,6 @@ import orjson
 Value = tuple[str, bool]  # text, and whether it is JSON
 Calls = tuple[tuple[str, str, str], ...]  # id, name, arguments
 Message = tuple[str, str | None, str | None, Calls, str | None, tuple[str, ...]]
-Usage = tuple[int, int, int, int, int, int]
 
 _MEDIA = ("images", "audio", "videos", "files")
 _FIELDS = ("role", "content", "tool_calls", "reasoning_content", *_MEDIA)
@@ -74,29 +73,6 @@ def tool_calls(calls: Iterable[Any]) -> Calls:
                 (str(call.get("id") or ""), str(function.get("name", "")), text(function.get("arguments", "")))
             )
     return tuple(found)
-
-
-def usage(metrics: Any) -> Usage | None:
-    """Tokens: input, output, total, cache read, cache written, reasoning. None when the provider reported none."""
-    if metrics is None:
-        return None
-    prompt = int(getattr(metrics, "input_tokens", 0) or 0)
-    completion = int(getattr(metrics, "output_tokens", 0) or 0)
-    if not prompt and not completion:
-        return None
-    return (
-        prompt,
-        completion,
-        int(getattr(metrics, "total_tokens", 0) or 0) or prompt + completion,
-        int(getattr(metrics, "cache_read_tokens", 0) or 0),
-        int(getattr(metrics, "cache_write_tokens", 0) or 0),
-        int(getattr(metrics, "reasoning_tokens", 0) or 0),
-    )
-
-
-def token_counts(counts: Usage | None) -> dict[str, int]:
-    """Tokens by gen_ai.token.type, for the metric."""
-    return {} if counts is None else {"input": counts[0], "output": counts[1]}
 
 
 def first(*values: Any) -> Any:

@@ -33,11 +33,6 @@ TABLE = Path(__file__).with_name("prices.jsonl")
 LONGEST = 256  # characters; a longer name is no model's
 _NAMES = ("input", "cached_input", "cache_write", "output")
 
-# How agno's models fill input_tokens (3.1.10): these leave out what was read from or written to a cache, as their APIs
-# do; all others count it in, as OpenAI's does.
-_WITHOUT_CACHED = {"anthropic", "awsbedrock", "azurefoundry", "vertexai"}
-# These leave reasoning out of output_tokens; all others count it in. Everyone charges it as output.
-_WITHOUT_REASONING = {"google"}
 # agno's names that the table has otherwise
 _ALIASES = {"azurefoundry": "azure", "x_ai": "x-ai", "grok": "x-ai"}
 # What may stand before the name of a model: "models/gemini-...", "publishers/google/models/...", "arn:aws:...:.../"
@@ -66,26 +61,20 @@ def cost(
     output_tokens: int,
     cache_read_tokens: int = 0,
     cache_write_tokens: int = 0,
-    reasoning_tokens: int = 0,
 ) -> float | None:
     """US dollars of one call, at today's prices; None when the price is not known. Never raises.
 
-    `provider` and the token counts are as agno's model has them in its metrics, cached tokens being part of
-    `input_tokens` or not, by provider; `reasoning_tokens` matter only where `output_tokens` leaves them out.
+    `provider` is as agno's model names it; the counts are those of telemetry.tokens, cached tokens being part of
+    `input_tokens`.
     """
     price = _price(provider, model)
     if price is None:
         return None
-    provider = provider.lower()
-    cached = cache_read_tokens + cache_write_tokens
-    # more cached tokens than there are tokens: they cannot be among them
-    with_cached = input_tokens + cached if provider in _WITHOUT_CACHED or cached > input_tokens else input_tokens
-    output = output_tokens + reasoning_tokens if provider in _WITHOUT_REASONING else output_tokens
     millionths = (
-        (with_cached - cached) * _rate(price.input, with_cached)
-        + cache_read_tokens * _rate(price.cached_input, with_cached)
-        + cache_write_tokens * _rate(price.cache_write, with_cached)
-        + output * _rate(price.output, with_cached)
+        (input_tokens - cache_read_tokens - cache_write_tokens) * _rate(price.input, input_tokens)
+        + cache_read_tokens * _rate(price.cached_input, input_tokens)
+        + cache_write_tokens * _rate(price.cache_write, input_tokens)
+        + output_tokens * _rate(price.output, input_tokens)
     )
     return millionths / 1e6 + price.call
 

@@ -106,31 +106,18 @@ def test_unknown_is_none(provider: str, model: str) -> None:
     assert input_price(provider, model) is None
 
 
-def test_openai_counts_cached_tokens_in_and_anthropic_does_not() -> None:
-    """The same call: 1,000 new tokens, 9,000 out of a cache, as agno reports it for each of them."""
+def test_cached_tokens_have_their_own_prices() -> None:
     openai = prices.cost("openai", "gpt-4.1", input_tokens=10_000, output_tokens=100, cache_read_tokens=9_000)
     assert openai == pytest.approx((1_000 * 2 + 9_000 * 0.5 + 100 * 8) / MILLION)
     claude = prices.cost(
         "anthropic",
         "claude-sonnet-4-5",
-        input_tokens=1_000,
+        input_tokens=10_500,
         output_tokens=100,
         cache_read_tokens=9_000,
         cache_write_tokens=500,
     )
     assert claude == pytest.approx((1_000 * 3 + 9_000 * 0.3 + 500 * 3.75 + 100 * 15) / MILLION)
-
-
-def test_cached_tokens_are_never_subtracted_from_fewer() -> None:
-    found = prices.cost("openai", "gpt-4.1", input_tokens=10, output_tokens=0, cache_read_tokens=1000)
-    assert found == pytest.approx((10 * 2 + 1000 * 0.5) / MILLION)
-
-
-def test_reasoning_is_charged_once() -> None:
-    """Google's output tokens, as agno has them, leave reasoning out; OpenAI's have it in."""
-    tokens = {"input_tokens": 0, "output_tokens": 100, "reasoning_tokens": 900}
-    assert prices.cost("google", "gemini-2.5-flash", **tokens) == pytest.approx(1000 * 2.5 / MILLION)
-    assert prices.cost("openai", "gpt-4.1", **tokens) == pytest.approx(100 * 8 / MILLION)
 
 
 def test_a_long_prompt_costs_more_for_all_of_its_tokens() -> None:
@@ -154,11 +141,10 @@ def test_the_whole_table_is_charged_as_its_own_library_does() -> None:
             for tokens in (1_000, 300_000):
                 usage = Usage(input_tokens=tokens, output_tokens=77, cache_read_tokens=100, cache_write_tokens=50)
                 wanted = calc_price(usage, model.id, provider_id=provider.id, genai_request_timestamp=now).total_price
-                given = tokens - 150 if provider.id == "anthropic" else tokens
                 cost = prices.cost(
                     provider.id,
                     model.id,
-                    input_tokens=given,
+                    input_tokens=tokens,
                     output_tokens=77,
                     cache_read_tokens=100,
                     cache_write_tokens=50,
