@@ -29,7 +29,8 @@ ENGINE = ReplacingMergeTree
 ORDER BY name
 """
 
-# The column whose day a row is kept from. Parts are dropped whole: tables are partitioned by that day, or its month.
+# The column whose day a row is kept from. Parts are dropped whole: tables are partitioned by that day, or its week
+# or month.
 RETENTION = {
     "otel_traces": "Timestamp",
     "otel_traces_trace_id_ts": "Start",

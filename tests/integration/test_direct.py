@@ -270,8 +270,8 @@ def dump(url: str, table: str, order: str) -> str:
     address = httpx.URL(url)
     answer = httpx.post(
         address.copy_with(path="/"),
-        params={"database": address.path.strip("/"), "asterisk_include_materialized_columns": "1"},
-        content=f"SELECT * EXCEPT InsertedAt FROM {table} FINAL ORDER BY {order} FORMAT Vertical",
+        params={"database": address.path.strip("/"), "asterisk_include_materialized_columns": "1", "final": "1"},
+        content=f"SELECT * EXCEPT InsertedAt FROM {table} ORDER BY {order} FORMAT Vertical",
         timeout=20,
     )
     assert answer.is_success, answer.text

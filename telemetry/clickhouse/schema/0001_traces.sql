@@ -81,18 +81,18 @@ ORDER BY (toStartOfHour(Timestamp), AgentId, SessionId, TraceId, toDateTime(Time
 SETTINGS index_granularity = 8192, index_granularity_bytes = 4194304, ttl_only_drop_parts = 1,
     non_replicated_deduplication_window = 1000;
 
--- Where in time a trace lies, so that a trace is found by its id without reading every day.
+-- Where in time a trace lies, so that a trace is found by its id without reading every day. A trace that is sent again
+-- is here once more, which changes no answer: first and last times are asked for. Every part is looked into, so they are few.
 -- shard by cityHash64(TraceId)
 CREATE TABLE IF NOT EXISTS otel_traces_trace_id_ts
 (
     TraceId String CODEC(ZSTD(3)),
     Start DateTime CODEC(Delta(4), ZSTD(3)),
-    End DateTime CODEC(Delta(4), ZSTD(3)),
-    INDEX idx_trace_id TraceId TYPE bloom_filter(0.01) GRANULARITY 1
+    End DateTime CODEC(Delta(4), ZSTD(3))
 )
-ENGINE = ReplacingMergeTree
-PARTITION BY toDate(Start)
-ORDER BY (TraceId, Start, End)
+ENGINE = MergeTree
+PARTITION BY toMonday(Start)
+ORDER BY TraceId
 SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel_traces_trace_id_ts_mv TO otel_traces_trace_id_ts AS
