@@ -234,7 +234,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "gen_ai.client.token.usage",
         "histogram",
         "{token}",
-        "Tokens used by a model call, as its provider counts them.",
+        "Tokens used by a model call: cached ones are input, reasoning is output.",
         ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.token.type"),
         TOKENS,
         values={"gen_ai.operation.name": ("chat",), "gen_ai.token.type": ("input", "output")},

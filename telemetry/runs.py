@@ -15,8 +15,11 @@ from telemetry.operation import CURRENT, Begin
 from telemetry.span import Record, Spans, within
 
 _RUN_KEY = otel.create_key("agno-run")
-_STATUS_OF_EVENT = {"Completed": "completed", "Error": "error", "Cancelled": "cancelled", "Paused": "paused"}
-_PREFIX_OF_EVENT = {"agent": "Run", "team": "TeamRun", "workflow": "Workflow"}
+_ENDS = ("Completed", "Error", "Cancelled", "Paused")
+_STATUS_OF_EVENT = {  # of a run's own events: a team's stream carries its members' too, and a workflow's its steps'
+    kind: {f"{prefix}{end}": end.lower() for end in _ENDS}
+    for kind, prefix in {"agent": "Run", "team": "TeamRun", "workflow": "Workflow"}.items()
+}
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -27,7 +30,7 @@ class Run:
     calls = input_tokens = output_tokens = 0  # of those that have reported their tokens
     error_type: str | None = None  # of its last model call that failed
     status: str | None = None  # as its stream said
-    content: Any = None
+    content: Any = None  # of the event that ended its stream: the answer, or what went wrong
 
     def __init__(
         self, spans: Spans, instruments: Instruments, kind: str, component: Any, arguments: dict[str, Any]
@@ -90,16 +93,13 @@ class Run:
 
     def chunk(self, item: Any) -> None:
         """One event of a stream: the first terminal one decides (a workflow closes its inner stream after it)."""
-        if hasattr(item, "status") and hasattr(item, "messages"):  # the RunOutput itself
-            self._output = item
         event = getattr(item, "event", None)
-        # a team's stream carries its members' events and a workflow's its steps': only its own say how it ended
-        if self.status is not None or not event or not event.startswith(_PREFIX_OF_EVENT[self.kind]):
-            return
-        for suffix, status in _STATUS_OF_EVENT.items():
-            if event.endswith(suffix):
-                self.status = status
-                self.content = getattr(item, "content", None)
+        if event is None:
+            if hasattr(item, "messages"):  # the RunOutput itself
+                self._output = item
+        elif self.status is None and event in _STATUS_OF_EVENT[self.kind]:
+            self.status = _STATUS_OF_EVENT[self.kind][event]
+            self.content = getattr(item, "content", None)
 
     def end(self, result: Any, error: BaseException | None) -> Any:
         self._seconds = time.perf_counter() - self._started
@@ -131,7 +131,7 @@ class Run:
             self._error_type = self.error_type or "run_error" if error is None else type(error).__name__
             if self.parent is not None:
                 self.parent.error_type = self._error_type
-            said = str(error) if error is not None else plain.text(plain.first(self._content, ""))
+            said = str(error) if error is not None else plain.text(plain.first(self.content, self._content, ""))
             self.span.set_status(StatusCode.ERROR, said)
         elif self._ended_as != "cancelled":
             self.span.set_status(StatusCode.OK)

@@ -1,4 +1,4 @@
-"""Content that nobody expects, in prompts and attributes: it costs its own span at most, by both ways to ClickHouse."""
+"""Content that nobody expects, in prompts, results of tools and attributes: it costs its own span at most, by both ways to ClickHouse."""
 
 import json
 import logging
@@ -74,6 +74,15 @@ def telemetry(
             made.shutdown(5)
 
 
+def run_with_a_tool_that_answers(value: Any) -> None:
+    def fetch() -> Any:
+        """Fetches it."""
+        return value
+
+    agent = Agent(id="a", name="A", model=OfflineModel(latency=0), tools=[fetch], telemetry=False)
+    assert agent.run("[tool fetch] go").content
+
+
 def test_it_changes_nothing_but_its_own_span(
     telemetry: Telemetry, migrated: str, clickhouse: ClickHouse, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,6 +96,8 @@ def test_it_changes_nothing_but_its_own_span(
     for number, text in enumerate(TEXTS.values()):
         agent = Agent(id="a", name="A", model=OfflineModel(latency=0), telemetry=False)
         agent.run(text or "x", session_id=f"s{number}")
+    for value in VALUES.values():
+        run_with_a_tool_that_answers(value)
     assert telemetry.flush(60)
     spans = telemetry.health()["postgres"]["exported"]
     assert spans >= len(sent) + len(TEXTS)
@@ -99,6 +110,9 @@ def test_it_changes_nothing_but_its_own_span(
     with psycopg.connect(migrated) as connection:
         rows = connection.execute("SELECT span_id, name, attributes FROM agno.agno_spans").fetchall()
     assert sent <= {span_id for span_id, *_ in rows}
+    answers = [attributes[semconv.OUTPUT_VALUE] for _, name, attributes in rows if name == "execute_tool fetch"]
+    assert len(answers) == len(VALUES)
+    assert TEXTS["SQL"] in answers and TEXTS["deep JSON"] in answers
     assert len(rows) == spans
     until(lambda: clickhouse.rows("SELECT toString(count()) FROM otel_traces FINAL") == [[str(spans)]], 60)
     assert sent <= {str(row[0]) for row in clickhouse.rows("SELECT SpanId FROM otel_traces FINAL")}

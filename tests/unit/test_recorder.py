@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from agno.agent import Agent
+from agno.exceptions import CheckTrigger, OutputCheckError
 from agno.team import Team
 from agno.tools import tool
 from agno.workflow import Step, Workflow
@@ -166,6 +167,20 @@ def test_a_stream_that_its_consumer_leaves_is_cancelled_and_leaks_nothing(record
 
     assert recorded.span("invoke_agent").attributes[semconv.RUN_STATUS] == "cancelled"
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_a_stream_whose_answer_is_refused_at_last_is_an_error(recorded: Recorded, events: bool) -> None:
+    """agno says RunContentCompleted before its post hooks have looked at the content."""
+
+    def refuse(run_output: Any) -> None:
+        raise OutputCheckError("not in this house", check_trigger=CheckTrigger.OUTPUT_NOT_ALLOWED)
+
+    list(agent(post_hooks=[refuse]).run("hello", stream=True, stream_events=events))
+
+    span = recorded.span("invoke_agent")
+    assert span.attributes[semconv.RUN_STATUS] == "error"
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "not in this house")
 
 
 def test_a_team_and_its_members_are_one_trace(recorded: Recorded) -> None:
