@@ -70,7 +70,7 @@ def rate(send: Callable[[Sequence[ReadableSpan]], None], batch: Sequence[Readabl
 def send_ours(database_url: str, batch: Sequence[ReadableSpan]) -> None:
     """As the exporter's process does."""
     exporter = PostgresSpans(database_url)
-    buffer = Buffer("postgres", exporter.send, Limits(queue=len(batch)), lambda outcome, count: None)
+    buffer = Buffer("postgres", exporter.send, Limits(queue=len(batch)), lambda outcome, count, reason: None)
     for span in batch:
         buffer.put(span)
     buffer.flush(600)

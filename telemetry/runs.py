@@ -13,6 +13,7 @@ from telemetry import plain, semconv, tokens
 from telemetry.metrics import Instruments
 from telemetry.operation import CURRENT, Begin
 from telemetry.span import Record, Spans, within
+from telemetry.span import current as current_span
 
 _RUN_KEY = otel.create_key("agno-run")
 _ENDS = ("Completed", "Error", "Cancelled", "Paused")
@@ -45,21 +46,29 @@ class Run:
         self._run_context = arguments.get("run_context")
         parent: Run | None = around.get(_RUN_KEY)  # type: ignore[assignment]
         self.parent = parent
-        self.ticket: dict[str, Any] = _ticket(self._run_context, self._output) if parent is None else parent.ticket
+        name = getattr(component, "name", None)
+        self.component_id = str(getattr(component, "id", None) or name or kind)
+        self.component_name = str(name or self.component_id)
+        if not spans.on:
+            self.span: Any = current_span(around)  # of somebody else's tracing, if at all
+            self.context = otel.Context({**around, _RUN_KEY: self})
+            return
         links = []
         if parent is None and self.ticket and not trace.get_current_span(around).get_span_context().is_valid:
             around = _propagator.extract(self.ticket, context=around)
             links = [Link(trace.get_current_span(around).get_span_context())]
         operation = semconv.INVOKE_WORKFLOW if kind == "workflow" else semconv.INVOKE_AGENT
-        name = getattr(component, "name", None)
-        self.component_id = str(getattr(component, "id", None) or name or kind)
-        self.component_name = str(name or self.component_id)
         self.span = spans.start(f"{operation} {self.component_name}", SpanKind.INTERNAL, around)
         if links:
             self.span.links = links
         self.context = within(around, self.span, **{_RUN_KEY: self})
         instruments.run_started(self.component_id, kind)
         self._started = time.perf_counter()
+
+    @cached_property
+    def ticket(self) -> dict[str, Any]:
+        """Of the webhook that caused it; empty without one."""
+        return _ticket(self._run_context, self._output) if self.parent is None else self.parent.ticket
 
     @cached_property
     def run_id(self) -> str:
@@ -102,6 +111,8 @@ class Run:
             self.content = getattr(item, "content", None)
 
     def end(self, result: Any, error: BaseException | None) -> Any:
+        if not self._spans.on:
+            return result
         self._seconds = time.perf_counter() - self._started
         output = self._output if result is None else result
         self._error = error

@@ -1,4 +1,7 @@
-"""Content that nobody expects, in prompts, results of tools and attributes: it costs its own span at most, by both ways to ClickHouse."""
+"""Content that nobody expects, in prompts, attributes and results of tools: it costs its own span at most.
+
+By both ways to ClickHouse, and into Postgres.
+"""
 
 import json
 import logging

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 
+from agno.agent import Agent
 from agno.models.base import Model
 from agno.tools.function import FunctionCall
+from opentelemetry import trace
 
-from telemetry import pipeline, recorder
+from runtime.offline import OfflineModel
+from telemetry import pipeline, recorder, runs
 from telemetry.settings import Settings
 
 OFF = Settings("test", "test", "off")
@@ -46,3 +49,29 @@ def test_with_telemetry_off_model_and_tool_calls_are_not_wrapped() -> None:
         recorder.uninstall()
         telemetry.shutdown(1)
     assert functions() == before
+
+
+def test_with_telemetry_off_a_run_is_current_and_nobody_elses_span_is_replaced() -> None:
+    telemetry = pipeline.start(OFF)
+    recorder.install(telemetry)
+    found: list[tuple[runs.Run | None, trace.Span]] = []
+
+    def look() -> str:
+        """Looks around."""
+        found.append((runs.current(), trace.get_current_span()))
+        return "nothing"
+
+    outer = trace.NonRecordingSpan(trace.SpanContext(1, 2, False))
+    try:
+        with trace.use_span(outer):
+            Agent(id="a", model=OfflineModel(latency=0), tools=[look], telemetry=False).run(
+                "[tool look] go", run_id="r"
+            )
+    finally:
+        recorder.uninstall()
+        telemetry.shutdown(1)
+    ((run, span),) = found
+    assert run is not None
+    assert (run.run_id, run.component_id, run.kind, run.parent) == ("r", "a", "agent", None)
+    assert span is run.span is outer
+    assert runs.current() is None
