@@ -25,7 +25,9 @@ from telemetry.progress import READING
 from telemetry.settings import Settings
 from telemetry.span import LiveSpan
 
-HANDOVER_SECONDS = 0.05  # often, since who packs many spans at once keeps Python's interpreter lock from the server
+HANDOVER_SECONDS = 0.05
+# While something ends: often, since who finishes many spans at once keeps Python's interpreter lock from the agents.
+GATHER_SECONDS = 0.01
 MARGIN_SECONDS = 0.5  # for the exporter to end in, after its deadline and before ours
 log = logging.getLogger(__name__)
 _all: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
@@ -108,11 +110,16 @@ class Outbox(Ledger):
 
     def _pack(self) -> None:
         """Packs also while the process does not read: what waits as spans has no known size."""
+        pause = due = 0.0
         while not self._all_packed:
             with self._changed:
-                self._changed.wait_for(lambda: self._flushing or self._stop_at is not None, HANDOVER_SECONDS)
+                self._changed.wait_for(lambda: self._flushing or self._stop_at is not None, pause)
                 stopping, flushing, self._flushing = self._stop_at is not None, self._flushing, False
             self.gather()
+            if time.monotonic() < due and not (flushing or stopping):
+                continue
+            pause = GATHER_SECONDS if self._spans else HANDOVER_SECONDS
+            due = time.monotonic() + HANDOVER_SECONDS
             while spans := self._next():
                 self._pack_some(spans)
             with self._changed:
