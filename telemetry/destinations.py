@@ -1,6 +1,7 @@
 """Where spans can be sent: Postgres, the collector over OTLP, or ClickHouse and Phoenix when there is no collector."""
 
 import gzip
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def _collector(endpoint: str) -> tuple[Send, Close]:
     if environment.uses_http("traces"):
         # not the SDK's exporter: it would itself try again for a minute, and not say what happened
         headers, timeout, zipped = environment.http("traces")
-        over_http = HttpSpans("the collector", endpoint, headers, timeout, zipped)
+        over_http = HttpSpans("the collector", endpoint, headers, timeout, zipped, environment.tls("traces"))
         return over_http.send, over_http.close
     collector = CollectorSpans(endpoint=endpoint)
     return collector.send, collector.shutdown
@@ -100,14 +101,22 @@ class CollectorSpans(OTLPSpanExporter):
 
 
 class HttpSpans:
-    """OTLP over HTTP. `name`: of the destination, for its errors; `timeout` in seconds."""
+    """OTLP over HTTP. `name`: of the destination, for its errors; `timeout` in seconds; `tls` as httpx has it."""
 
-    def __init__(self, name: str, url: str, headers: dict[str, str], timeout: float = 10, zipped: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        headers: dict[str, str],
+        timeout: float = 10,
+        zipped: bool = False,
+        tls: ssl.SSLContext | bool = True,
+    ) -> None:
         self._name = name
         self._url = url
         self._zipped = zipped
         own = {"content-type": "application/x-protobuf", **({"content-encoding": "gzip"} if zipped else {})}
-        self._session = httpx.Client(timeout=timeout, headers={**headers, **own})
+        self._session = httpx.Client(timeout=timeout, headers={**headers, **own}, verify=tls)
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Raises httpx.HTTPError when the batch should be sent again, Rejected when it never will be taken."""

@@ -4,6 +4,7 @@ The SDK's exporters read the rest themselves: headers, timeouts, compression and
 """
 
 import os
+import ssl
 from typing import Literal
 
 from opentelemetry.util.re import parse_env_headers
@@ -43,6 +44,17 @@ def http(signal: Signal) -> tuple[dict[str, str], float, bool]:
     """Headers, timeout in seconds (as the SDK for Python has it), and whether to send it zipped."""
     headers = dict(parse_env_headers(_of("HEADERS", signal, ""), liberal=True))
     return headers, float(_of("TIMEOUT", signal, "10")), _of("COMPRESSION", signal, "none") == "gzip"
+
+
+def tls(signal: Signal) -> ssl.SSLContext | bool:
+    """For httpx: trusts CERTIFICATE, shows CLIENT_CERTIFICATE. Raises OSError for a file that is none."""
+    trusted, own, key = (_of(name, signal, "") for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
+    if not (trusted or own):
+        return True
+    context = ssl.create_default_context(cafile=trusted or None)
+    if own:
+        context.load_cert_chain(own, key or None)
+    return context
 
 
 def limits(prefix: Literal["OTEL_BSP", "OTEL_BLRP"]) -> Limits:

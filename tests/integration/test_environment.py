@@ -3,14 +3,24 @@
 import gzip
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -41,6 +51,12 @@ class Received:
 @pytest.fixture
 def http() -> Iterator[Received]:
     """Takes OTLP over HTTP."""
+    with receiving() as received:
+        yield received
+
+
+@contextmanager
+def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Received]:
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,7 +73,9 @@ def http() -> Iterator[Received]:
         def log_message(self, format: str, *args: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    received.url = f"http://127.0.0.1:{server.server_port}"
+    received.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield received
@@ -106,6 +124,49 @@ def test_over_http_with_headers_zipped_and_a_resource(start: Start, http: Receiv
         assert http.headers[path]["content-encoding"] == "gzip"
     assert 'name: "span"' in http.messages["/v1/traces"]
     assert "careful" in http.messages["/v1/logs"]
+
+
+def test_over_https_with_certificates_of_ones_own(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Server and client each show one; the authority is nobody else's."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # with which requests, in the SDK, overrules the SDK's own
+        monkeypatch.delenv(name, raising=False)
+    server, client = certified(tmp_path, "server"), certified(tmp_path, "client")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client[0])
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_cert_chain(*server)
+    with receiving(tls) as https:
+        telemetry = start(
+            https.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_EXPORTER_OTLP_CERTIFICATE=str(server[0]),
+            OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=str(client[0]),
+            OTEL_EXPORTER_OTLP_CLIENT_KEY=str(client[1]),
+            OTEL_METRIC_EXPORT_INTERVAL="300",
+        )
+        telemetry.tracer.start_span("span").end()
+        logging.getLogger("somebody").warning("careful")
+        assert telemetry.flush(30)
+        until(lambda: len(https.messages) == 3, 30)
+
+
+def certified(directory: Path, name: str) -> tuple[Path, Path]:
+    """Files of a certificate that signs itself, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(named, named, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = directory / f"{name}.pem", directory / f"{name}.key"
+    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
 
 
 def test_a_signal_of_its_own_has_an_address_of_its_own(start: Start, http: Received) -> None:
