@@ -527,7 +527,7 @@ assert telemetry.flush(30)
 health = telemetry.health()
 assert health["postgres"]["dropped"] == health["collector"]["dropped"] == 0, health
 telemetry.shutdown(20)
-print(telemetry.health()["postgres"]["exported"])
+print(telemetry.health()["postgres"]["exported"], flush=True)
 os._exit(0)
 """
 
