@@ -47,13 +47,17 @@ def http(signal: Signal) -> tuple[dict[str, str], float, bool]:
 
 
 def tls(signal: Signal) -> ssl.SSLContext | bool:
-    """For httpx: trusts CERTIFICATE, shows CLIENT_CERTIFICATE. Raises OSError for a file that is none."""
+    """For httpx: trusts CERTIFICATE, shows CLIENT_CERTIFICATE. Raises ValueError for a file that is none of them."""
     trusted, own, key = (_of(name, signal, "") for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
     if not (trusted or own):
         return True
-    context = ssl.create_default_context(cafile=trusted or None)
-    if own:
-        context.load_cert_chain(own, key or None)
+    try:
+        context = ssl.create_default_context(cafile=trusted or None)
+        if own:
+            context.load_cert_chain(own, key or None)
+    except OSError as error:
+        files = ", ".join(filter(None, (trusted, own, key)))
+        raise ValueError(f"OTEL_EXPORTER_OTLP_..._CERTIFICATE ({files}) cannot be used: {error}") from error
     return context
 
 

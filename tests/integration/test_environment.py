@@ -151,6 +151,12 @@ def test_over_https_with_certificates_of_ones_own(
         until(lambda: len(https.messages) == 3, 30)
 
 
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"])
+def test_a_certificate_that_is_not_there_ends_the_start(start: Start, name: str) -> None:
+    with pytest.raises(ValueError, match=r"OTLP_..._CERTIFICATE \(/nowhere.pem\) cannot be used: .*No such file"):
+        start(OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", **{name: "/nowhere.pem"})
+
+
 def certified(directory: Path, name: str) -> tuple[Path, Path]:
     """Files of a certificate that signs itself, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
