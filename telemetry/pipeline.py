@@ -110,9 +110,12 @@ class Telemetry:
         from telemetry import destinations, signals  # their imports are slow, and `off` needs none of them
         from telemetry.outbox import Outbox
 
+        # first what a mistake in the settings ends: nothing has been started yet
         if settings.redact:
-            content.load(settings.redact)  # so that a mistake in it ends the start, here
+            content.load(settings.redact)
         prices.use(settings.prices)
+        names = list(destinations.spans(settings))
+        limits = environment.limits("OTEL_BSP")
         resource = _resource(settings)
         ways = signals.choose(settings)
 
@@ -129,8 +132,6 @@ class Telemetry:
         if ways.logs is not None:
             self._logs = logs.Logs(resource, *ways.logs, environment.limits("OTEL_BLRP"), self.instruments.logs_handled)
             self._stops.append(self._logs.stop)
-        names = list(destinations.spans(settings))
-        limits = environment.limits("OTEL_BSP")
         outbox = self._outbox = Outbox(settings, resource, limits, names, self.instruments.spans_handled)
         self._stops.append(outbox.stop)
         self.instruments.observe(

@@ -153,8 +153,10 @@ def test_over_https_with_certificates_of_ones_own(
 
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"])
 def test_a_certificate_that_is_not_there_ends_the_start(start: Start, name: str) -> None:
+    before = {*threading.enumerate(), *logging.getLogger().handlers}
     with pytest.raises(ValueError, match=r"OTLP_..._CERTIFICATE \(/nowhere.pem\) cannot be used: .*No such file"):
         start(OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", **{name: "/nowhere.pem"})
+    assert {*threading.enumerate(), *logging.getLogger().handlers} <= before, "something was left running"
 
 
 def certified(directory: Path, name: str) -> tuple[Path, Path]:
