@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import Any
 
 from opentelemetry import context as otel
-from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -54,9 +53,9 @@ class Run:
             self.context = otel.Context({**around, _RUN_KEY: self})
             return
         links = []
-        if parent is None and self.ticket and not trace.get_current_span(around).get_span_context().is_valid:
+        if parent is None and self.ticket and not current_span(around).get_span_context().is_valid:
             around = _propagator.extract(self.ticket, context=around)
-            links = [Link(trace.get_current_span(around).get_span_context())]
+            links = [Link(current_span(around).get_span_context())]
         operation = semconv.INVOKE_WORKFLOW if kind == "workflow" else semconv.INVOKE_AGENT
         self.span = spans.start(f"{operation} {self.component_name}", SpanKind.INTERNAL, around)
         if links:
