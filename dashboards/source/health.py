@@ -158,7 +158,8 @@ PANELS = (
         "What lies on disk, and how far it is compressed.",
         """
         SELECT table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes,
-            sum(data_uncompressed_bytes) / sum(data_compressed_bytes) AS compressed, count() AS parts, min(min_time) AS since
+            sum(data_uncompressed_bytes) / sum(data_compressed_bytes) AS compressed, count() AS parts,
+            min(min_time) AS since
         FROM system.parts
         WHERE active AND database = currentDatabase()
         GROUP BY table ORDER BY bytes DESC

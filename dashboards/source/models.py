@@ -145,7 +145,10 @@ PANELS = (
     bars(
         "Cost by agent",
         "US dollars, of the calls whose price is known.",
-        f"SELECT agent_id AS agent, sum(cost) AS usd {OF_CALLS} GROUP BY agent HAVING usd > 0 ORDER BY usd DESC LIMIT 12",
+        f"""
+        SELECT agent_id AS agent, sum(cost) AS usd
+        {OF_CALLS} GROUP BY agent HAVING usd > 0 ORDER BY usd DESC LIMIT 12
+        """,
         unit="currencyUSD",
         width=10,
         height=9,

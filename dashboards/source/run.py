@@ -34,7 +34,8 @@ PANELS = (
         {TRACE}
         SELECT run_id AS run, kind, agent_id AS agent, status, attempt, started_at AS started, duration,
             queue_wait AS waited, input_tokens AS input, output_tokens AS output, cost, session_id AS session,
-            user_id AS user, error_type AS error, substring(error_message, 1, 300) AS message, trace_id AS phoenix, run_id AS agentos
+            user_id AS user, error_type AS error, substring(error_message, 1, 300) AS message,
+            trace_id AS phoenix, run_id AS agentos
         FROM runs
         WHERE trace_id = trace AND trace != '' AND started_at >= began AND started_at <= ended
         ORDER BY started_at
