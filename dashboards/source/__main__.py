@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from dashboards.source import agent, boards, fleet
+from dashboards.source import agent, boards, fleet, health, models, pipeline, run, tools
 
 HERE = Path(__file__).parents[1]
-BOARDS = (fleet, agent)
+BOARDS = (fleet, agent, pipeline, models, tools, run, health)
 
 
 def files() -> dict[Path, str]:

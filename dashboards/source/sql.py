@@ -55,8 +55,7 @@ def gauge(
     """The newest value by these attributes ({column: attribute}), of the processes that were heard of in the range's
     last two minutes. What every process sees alike (the queue, the database) is aggregated by `max`.
     """
-    table = "otel_metrics_sum" if instrument(name).kind == "up_down_counter" else "otel_metrics_gauge"
-    columns = "".join(f", any(Attributes['{attribute}']) AS {column}" for column, attribute in labels.items())
+    table, columns = _gauges(name, labels)
     chosen = "".join(f"{column}, " for column in labels)
     grouped = f" GROUP BY {', '.join(labels)}" if labels else ""
     return f"""SELECT {chosen}if(count() = 0, NULL, {aggregate}(newest)) AS {result}
@@ -70,8 +69,7 @@ FROM (
 
 def gauge_over_time(name: str, labels: Mapping[str, str], *, aggregate: str = "sum") -> str:
     """`gauge`, at each point: of each process the highest value in it."""
-    table = "otel_metrics_sum" if instrument(name).kind == "up_down_counter" else "otel_metrics_gauge"
-    columns = "".join(f", any(Attributes['{attribute}']) AS {column}" for column, attribute in labels.items())
+    table, columns = _gauges(name, labels)
     chosen = "".join(f", {column}" for column in labels)
     return f"""SELECT time{chosen}, {aggregate}(highest) AS value
 FROM (
@@ -85,23 +83,59 @@ GROUP BY time{chosen}
 ORDER BY time"""
 
 
+def _gauges(name: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    table = "otel_metrics_sum" if instrument(name).kind == "up_down_counter" else "otel_metrics_gauge"
+    return table, "".join(f", any(Attributes['{attribute}']) AS {column}" for column, attribute in labels.items())
+
+
 def increases(name: str, labels: Mapping[str, str], *, where: str = "1 = 1") -> str:
-    """A subquery: `time` and `increase` of a counter, point by point, also over restarts of its processes.
+    """A subquery: `time` and `increase` of a counter, or of a histogram's count, point by point."""
+    return counter_increases(
+        f"MetricName = '{name}' AND {where}", labels, histogram=instrument(name).kind == "histogram"
+    )
+
+
+def counter_increases(where: str, labels: Mapping[str, str], *, histogram: bool = False) -> str:
+    """`increases` of whatever counters `where` chooses; also over restarts of their processes.
 
     A series begins with its process (StartTimeUnix): its first value is an increase only if it began in the range.
     """
     columns = "".join(f", Attributes['{attribute}'] AS {column}" for column, attribute in labels.items())
-    table = "otel_metrics_histogram" if instrument(name).kind == "histogram" else "otel_metrics_sum"
-    value = "toFloat64(Count)" if table == "otel_metrics_histogram" else "Value"
+    table, value = ("otel_metrics_histogram", "toFloat64(Count)") if histogram else ("otel_metrics_sum", "Value")
     return f"""(
     SELECT toDateTime(TimeUnix) AS time{columns},
         {value} - lagInFrame({value}, 1, if(StartTimeUnix >= $__fromTime, 0, {value})) OVER (
-            PARTITION BY SeriesHash, StartTimeUnix ORDER BY TimeUnix
+            PARTITION BY MetricName, SeriesHash, StartTimeUnix ORDER BY TimeUnix
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS increase
     FROM {table}
-    WHERE MetricName = '{instrument(name).name}' AND {where} AND $__timeFilter(TimeUnix)
+    WHERE ({where}) AND $__timeFilter(TimeUnix)
 )"""
+
+
+def histogram(name: str, *, where: str = "1 = 1") -> str:
+    """p50 and p95 at each point, as the upper bound of the bucket that they are in."""
+    counts = "arrayMap(count -> toInt64(count), BucketCounts)"
+    return f"""WITH
+    sumForEach(increase) AS counts,
+    arrayCumSum(counts) AS running,
+    any(bounds) AS uppers,
+    level -> uppers[least(arrayFirstIndex(n -> n >= level * running[-1], running), length(uppers))] AS quantile
+SELECT {TIME}, quantile(0.5) AS p50, quantile(0.95) AS p95
+FROM (
+    SELECT toDateTime(TimeUnix) AS time, ExplicitBounds AS bounds,
+        arrayMap((now, before) -> now - before, {counts}, lagInFrame(
+            {counts}, 1, if(StartTimeUnix >= $__fromTime, arrayMap(count -> toInt64(0), BucketCounts), {counts})
+        ) OVER (
+            PARTITION BY SeriesHash, StartTimeUnix ORDER BY TimeUnix
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        )) AS increase
+    FROM otel_metrics_histogram
+    WHERE MetricName = '{instrument(name).name}' AND {where} AND $__timeFilter(TimeUnix)
+)
+GROUP BY time
+HAVING running[-1] > 0
+ORDER BY time"""
 
 
 def rate(name: str, label: str, attribute: str, *, where: str = "1 = 1") -> str:
