@@ -14,7 +14,7 @@ let queue = Promise.resolve();
 export function plotly() {
   loading ??= new Promise((done, failed) => {
     const start = () => document.head.append(script);
-    const script = h("script", { src: "/dashboards/static/plotly.min.js", async: true });
+    const script = h("script", { src: document.documentElement.dataset.plotly, async: true });
     script.addEventListener("load", () => done(window.Plotly));
     script.addEventListener("error", () => {
       loading = null;
@@ -63,7 +63,7 @@ export async function draw(host, chart, signal) {
 
 function margins({ y, y2 }) {
   const room = (axis) => Math.ceil(Math.max(...axis.ticks.map(({ text }) => text.length), 2) * CHARACTER) + 10;
-  return { l: room(y) + (y.title ? 16 : 0), r: y2 ? room(y2) + (y2.title ? 16 : 0) : 10, t: 8, b: 22, pad: 0 };
+  return { l: room(y) + (y.title ? 16 : 0), r: y2 ? room(y2) + (y2.title ? 16 : 0) : 10, t: 8, b: 26, pad: 0 };
 }
 
 function layoutOf(chart, size, margin, width) {
@@ -81,7 +81,7 @@ function layoutOf(chart, size, margin, width) {
     selectdirection: "h", barmode: "relative", bargap: 0.12,
     xaxis: {
       type: "date", range: chart.range.map(toPlot), tickmode: "array", tickvals: ticks.map(({ at }) => toPlot(at)), ticktext: ticks.map(({ text }) => text),
-      gridcolor: grid, zeroline: false, ticks: "", showgrid: chart.traces[0]?.type !== "heatmap",
+      gridcolor: grid, zeroline: false, ticks: "", ticklabelstandoff: 4, showgrid: chart.traces[0]?.type !== "heatmap",
     },
     yaxis: values(chart.y, "left"),
     ...(chart.y2 ? { yaxis2: values(chart.y2, "right") } : {}),
@@ -159,15 +159,27 @@ function walk(parts, event) {
 
 function annotate(parts) {
   const [from, to] = parts.chart.range;
-  const shown = parts.chart.annotations.filter(({ time }) => time >= from && time <= to).slice(0, 200);
+  const shown = merged(parts, parts.chart.annotations.filter(({ time }) => time >= from && time <= to));
   parts.marks.replaceChildren(
-    ...shown.map(({ time, title, text, kind }) =>
+    ...shown.map(({ time, words, more, kind }) =>
       h(`div.mark.${kind === "alert" ? "alert" : "reload"}`, {
         style: `left:${xOf(parts, time)}px;top:${parts.margin.t}px;height:${parts.height}px`,
-        "data-tip": [title, text, dateTime(time)].filter(Boolean).join("\n"),
+        "data-tip": more ? `${words}\nand ${more} more` : words,
       }),
     ),
   );
+}
+
+/** Those that would lie on each other are one mark, with the words of them all. */
+function merged(parts, annotations) {
+  const marks = [];
+  for (const one of annotations.toSorted((a, b) => a.time - b.time)) {
+    const last = marks.at(-1);
+    const words = [one.title, one.text, dateTime(one.time)].filter(Boolean).join("\n");
+    if (!last || xOf(parts, one.time) - xOf(parts, last.time) > 6 || last.kind !== one.kind) marks.push({ ...one, words, more: 0 });
+    else last.more += 1;
+  }
+  return marks;
 }
 
 /** Takes a chart away for good. */

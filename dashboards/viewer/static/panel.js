@@ -35,7 +35,7 @@ export class Panel {
     this.element = h(
       "section.panel",
       { "data-id": String(json.id), "data-type": json.type, "data-state": "loading", "aria-busy": "true", class: `panel${json.transparent ? " transparent" : ""}` },
-      h("header", {}, this.title, this.info(), h("span.spinner", { "aria-hidden": "true" }), this.menuButton()),
+      h("header", {}, this.title, h("span.actions", {}, h("span.spinner", { "aria-hidden": "true" }), this.info(), this.menuButton())),
       this.strip,
       this.body,
     );

@@ -44,7 +44,7 @@ export function effective(state, board) {
     variables[variable.name] = state.variables[variable.name] ?? defaults(variable);
   }
   const [from, to] = state.from || state.to ? [state.from ?? "now-6h", state.to ?? "now"] : [board?.time?.from ?? "now-6h", board?.time?.to ?? "now"];
-  return { from, to, refresh: state.refresh ?? "30s", variables };
+  return { from, to, refresh: state.refresh ?? (board?.refresh === "" ? "off" : (board?.refresh ?? "30s")), variables };
 }
 
 function defaults(variable) {

@@ -22,7 +22,7 @@ export function render(body, panel, frames, { context }) {
 
 function number(panel, config, { name, value, row, context, alone }) {
   const { text, color } = display(config, value);
-  const parts = /^(-?[$]?[\d.,]+)\s*(.{1,5})$/.exec(text);
+  const parts = /^(-?[$]?[\d.,]+)\s*([^\d.,\s].{0,4})$/.exec(text);
   const written = value === null && !text
     ? h("span.nothing", {}, config.noValue && config.noValue.length < 12 ? config.noValue : "–")
     : parts ? [parts[1], h("small", {}, parts[2])] : [text];

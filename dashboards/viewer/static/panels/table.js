@@ -14,6 +14,8 @@ export function render(body, panel, [frame], { memory, context }) {
     .map((one) => ({ ...one, title: displayName(one.config, one.name), right: alignment(one) === "right" }))
     .map((one) => ({ ...one, range: gauge(one) ? rangeOf(one) : null }));
   const shown = columns.filter(({ config }) => !config.custom.hidden);
+  const wide = widest(shown);
+  if (wide) wide.wide = true;
   memory.sort ??= initialSort(panel, shown);
   memory.rows ??= FIRST;
   const order = sorted(columns, frame.rows, memory.sort);
@@ -39,6 +41,13 @@ const alignment = ({ kind, config }) => {
   const wanted = config.custom.align;
   return wanted && wanted !== "auto" ? wanted : kind === "number" && !/^dateTime/.test(config.unit ?? "") ? "right" : "left";
 };
+
+/** The column of long texts takes the room that the others leave. */
+function widest(columns) {
+  const length = ({ values }) => values.slice(0, FIRST).reduce((most, value) => Math.max(most, String(value ?? "").length), 0);
+  const texts = columns.filter((one) => one.kind === "string" && !one.config.custom.width && length(one) > 28);
+  return texts.sort((a, b) => length(b) - length(a))[0];
+}
 
 const cellType = ({ config }) => config.custom.cellOptions?.type ?? config.custom.displayMode ?? "auto";
 const gauge = (one) => /gauge/.test(cellType(one)) && one.kind === "number";
@@ -88,10 +97,11 @@ function cell(one, index, source) {
   const content = target ? link(target.url, { "data-tip": target.title === text ? null : target.title }, text) : long ? folded(text) : text;
   const type = cellType(one);
   const mapped = color && (config.mappings?.length || config.color?.mode === "fixed");
-  const style = /background/.test(type) && color ? `--fill:${color}` : (/text/.test(type) || mapped) && color ? `color:${color}` : null;
-  const classes = [right && "right", /background/.test(type) && color && color !== "transparent" && "filled", long && "long", text === "" && "none"];
+  const width = config.custom.width ? `max-width:${config.custom.width}px;` : "";
+  const style = width + (/background/.test(type) && color ? `--fill:${color}` : (/text/.test(type) || mapped) && color ? `color:${color}` : "");
+  const classes = [one.wide && "wide", right && "right", /background/.test(type) && color && color !== "transparent" && "filled", long && "long", text === "" && "none"];
   const inner = one.range && value !== null ? bar(one, value, content) : content;
-  return h("td", { class: classes.filter(Boolean).join(" ") || null, style, title: text.length > 18 && !long ? text : null }, text === "" ? "–" : inner);
+  return h("td", { class: classes.filter(Boolean).join(" ") || null, style: style || null, title: text.length > 18 && !long ? text : null }, text === "" ? "–" : inner);
 }
 
 function bar({ config, range }, value, content) {
