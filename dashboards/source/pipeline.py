@@ -164,7 +164,7 @@ PANELS = (
     ),
     table(
         "Given up",
-        "Webhooks' runs whose last attempt failed: the dead letters. /admin/queue tries them again.",
+        "Runs from webhooks whose last attempt failed. One that waits for its next attempt is here until it begins.",
         f"""
         SELECT run_id AS run, any(agent_id) AS agent, any(source) AS via, max(attempt) AS attempts,
             max(started_at) AS newest, argMax(error_type, attempt) AS error,

@@ -144,6 +144,7 @@ def rate(name: str, label: str, attribute: str, *, where: str = "1 = 1") -> str:
     sum(increase) / {MINUTES} AS rate
 FROM {increases(name, {label: attribute}, where=where)}
 GROUP BY time, {label}
+HAVING rate > 0
 ORDER BY time"""
 
 
