@@ -18,6 +18,7 @@ from tests.integration.dashboards.viewing import Page, problem, viewing
 from tests.integration.runtimes import until
 
 API = "/dashboards/api"
+SPANS = 6  # of the two runs
 
 
 def rows(answer: httpx.Response) -> list[list[Any]]:
@@ -45,7 +46,7 @@ def test_panels_variables_and_annotations(page: Page) -> None:
     answer = page.panel(1, interval=3600).json()
     assert [column["name"] for column in answer["meta"]] == ["time", "runs"]
     assert {"elapsed", "rows_read", "bytes_read"} <= set(answer["statistics"])
-    assert sum(row[1] for row in answer["data"]) == page.spans and answer["rows"] == len(answer["data"])
+    assert sum(row[1] for row in answer["data"]) == SPANS and answer["rows"] == len(answer["data"])
     for at, _ in answer["data"]:
         assert isinstance(at, int) and at % 3600 == 0 and abs(at - time.time()) < 7200
     options = page.get(f"{API}/boards/fleet/variables?from=now-1h").json()
@@ -61,7 +62,7 @@ def test_values_as_the_page_wants_them(page: Page) -> None:
 
 
 def test_all_one_several_or_none(page: Page) -> None:
-    everything = [["helper", page.spans]]
+    everything = [["helper", SPANS]]
     assert rows(page.panel(2)) == rows(page.panel(2, var_agent="$__all")) == everything
     assert rows(page.panel(2, var_agent=["nobody", "helper"])) == everything
     assert rows(page.panel(2, var_agent=["nobody", "$__all"])) == everything
@@ -205,8 +206,8 @@ def test_a_foreign_host_is_refused(page: Page) -> None:
             problem(page.get(path, headers={"host": host}), 400)
 
 
-def test_the_host_of_its_public_address_is_let_in(clickhouse: ClickHouse, tmp_path: Path) -> None:
-    with viewing(tmp_path, clickhouse.readonly_url, dashboards_url="https://dashboards.example/") as page:
+def test_the_host_of_its_public_address_is_let_in(database: ClickHouse, tmp_path: Path) -> None:
+    with viewing(tmp_path, database.readonly_url, dashboards_url="https://dashboards.example/") as page:
         assert page.get("/dashboards/health", headers={"host": "dashboards.example"}).status_code == 200
         problem(page.get("/dashboards/health", headers={"host": "example"}), 400)
 
@@ -254,8 +255,8 @@ def test_clickhouse_is_killed_and_comes_back(tmp_path: Path) -> None:
                 until(lambda: page.panel(3).status_code == 200, 60)
 
 
-def test_a_page_that_starts_before_clickhouse(clickhouse: ClickHouse, tmp_path: Path) -> None:
-    nowhere = clickhouse.readonly_url.replace(f":{clickhouse.http_port}/", ":1/")
+def test_a_page_that_starts_before_clickhouse(database: ClickHouse, tmp_path: Path) -> None:
+    nowhere = database.readonly_url.replace(f":{database.http_port}/", ":1/")
     with viewing(tmp_path, nowhere) as page:
         problem(page.panel(3), 503)
         until(lambda: page.alerts()["evaluated_at"], 30)

@@ -73,7 +73,6 @@ BOARD: dict[str, Any] = {
 @dataclass
 class Page:
     url: str
-    spans: int = 0
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", trust_env=False, timeout=60, **more)
