@@ -124,6 +124,7 @@ function refresh(options = false) {
       context: { variables: now.variables, constants: constants(json, settings), from: now.from, to: now.to },
     };
     bar.variables.set(now.variables);
+    if (options && unchosen(now.variables).length) return choose(view);
     view.texts = bar.variables.texts();
     shown.refresh(view);
     if (options) loadOptions(view);
@@ -135,6 +136,21 @@ async function loadOptions(view) {
   const query = api.query({ from: view.range[0], to: view.range[1], variables: view.variables });
   const found = await api.variables(view.uid, query, opening.signal).catch(() => null);
   if (found && state.view === view.uid) bar.variables.options(found);
+  return found;
+}
+
+/** Variables that have to have a value and have none yet. */
+const unchosen = (values) => json.templating.list.filter(({ type, includeAll, name }) => type === "query" && !includeAll && !values[name]?.length);
+
+/** Takes the first that there is, as Grafana does, and goes on; with none, the panels say so. */
+async function choose(view) {
+  const found = (await loadOptions(view)) ?? {};
+  if (state.view !== view.uid || opening.signal.aborted) return;
+  const first = unchosen(view.variables).map(({ name }) => [name, found[name]?.options?.[0]?.value]).filter(([, value]) => value !== undefined);
+  if (!first.length) return refresh();
+  state = { ...state, variables: { ...state.variables, ...Object.fromEntries(first.map(([name, value]) => [name, [String(value)]])) } };
+  history.replaceState(null, "", write(state));
+  refresh(true);
 }
 
 /** The next refresh: sooner while a store is away, none while nobody looks. */

@@ -77,7 +77,8 @@ function row(span, { from, length, memory, again }) {
     again();
   };
   const text = seconds(span.duration / 1000);
-  const inner = left + width < 82 ? `left:${left + width}%` : `right:${100 - left}%`;
+  const place = left + width < 84 ? `left:${left + width}%` : left > 16 ? `right:${100 - left}%` : `right:${100 - left - width}%`;
+  const within = left + width >= 84 && left <= 16;
   return h(
     "div.span",
     {
@@ -94,7 +95,7 @@ function row(span, { from, length, memory, again }) {
       h("span.text", { title: `${span.name}\n${span.service}` }, span.name),
       folded ? h("span.count", {}, `${span.children.length}`) : null,
     ),
-    h("div.lane", {}, h("i", { style: `left:${left}%;width:${width}%` }), h("span.time", { style: inner }, text)),
+    h("div.lane", {}, h("i", { style: `left:${left}%;width:${width}%` }), h(within ? "span.time.within" : "span.time", { style: place }, text)),
   );
 }
 
