@@ -162,8 +162,8 @@ def timeseries(
         .display_mode(common.LegendDisplayMode.LIST)
     )
     panel.tooltip(common_options.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
-    if by:
-        panel.display_name(f"${{__field.labels.{by}}}")
+    if by:  # areas over areas would be mud
+        panel.fill_opacity(0).display_name(f"${{__field.labels.{by}}}")
     if bars:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(85).line_width(0)
         panel.stacking(common_options.StackingConfig().mode(common.StackingMode.NORMAL))
