@@ -1,10 +1,14 @@
 """What Grafana's Postgres role may do: read the runtime's tables, and nothing else."""
 
+import re
+
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 
 from stack.home import Home
+from stack.postgres import READER
+from stack.process import PROJECT
 
 READABLE = (
     "deliveries",
@@ -67,3 +71,11 @@ def test_a_query_of_its_ends(reader: str) -> None:
 def test_the_home_knows_its_address(migrated_server: Home) -> None:
     with psycopg.connect(migrated_server.database_readonly_url) as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("agents_readonly",)
+
+
+def test_the_documented_queries_run_and_the_documented_role_is_this_one(reader: str) -> None:
+    queries, role = re.findall(r"```sql\n(.*?)```", (PROJECT / "docs" / "grafana.md").read_text(), re.DOTALL)
+    with psycopg.connect(reader) as connection:
+        for query in filter(None, map(str.strip, queries.split(";"))):
+            assert connection.execute(query).fetchall() == []
+    assert role.strip() == READER.strip().replace("{}", "'a-long-password'")
