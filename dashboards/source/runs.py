@@ -1,5 +1,7 @@
 """Panels about runs, which more than one dashboard shows. `here` is what chooses the runs, as a condition in SQL."""
 
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
 from dashboards.source.panels import (
     STATUS,
     TO_AGENT,
@@ -15,17 +17,20 @@ from dashboards.source.panels import (
 )
 from dashboards.source.sql import COST, MINUTES, PERCENTILES, TIME, quantiles
 
-_LINKS = {
+_COLUMNS = {
     "run": [TO_RUN, wide(120)],
     "agent": [TO_AGENT],
     "started": [*unit("dateTimeFromNow"), wide(130)],
     "duration": [*unit("s"), wide(90)],
     "status": [*STATUS, wide(100)],
     "tokens": [*unit("short"), wide(80)],
-    "cost": [*unit("currencyUSD"), wide(90)],
     "phoenix": [TO_PHOENIX, wide(90)],
     "agentos": [TO_AGENTOS, wide(90)],
 }
+
+
+def _columns(names: str) -> dict[str, list[DynamicConfigValue]]:
+    return {name: _COLUMNS[name] for name in names.split()}
 
 
 def totals(of_runs: str, of_calls: str, *, width: int) -> tuple[Panel, ...]:
@@ -109,7 +114,7 @@ def slowest(*, width: int, here: str) -> Panel:
         """,
         width=width,
         empty="No run in this time.",
-        columns=_LINKS,
+        columns=_columns("run agent started duration status tokens phoenix agentos"),
     )
 
 
@@ -126,7 +131,7 @@ def failed(*, width: int, here: str) -> Panel:
         """,
         width=width,
         empty="No run failed in this time.",
-        columns=_LINKS,
+        columns=_columns("run agent started duration phoenix agentos"),
     )
 
 
@@ -144,5 +149,5 @@ def sessions(*, width: int, here: str) -> Panel:
         """,
         width=width,
         empty="No session in this time.",
-        columns={**_LINKS, "failed": unit("percentunit", 0)},
+        columns={**_columns("run started duration tokens"), "failed": unit("percentunit", 0)},
     )

@@ -53,6 +53,15 @@ def unseen(boards: Iterable[Board], instruments: Iterable[str], reasons: Mapping
     ]
 
 
+def unknown(board: Board, instruments: Iterable[str]) -> list[str]:
+    """Names that a query compares MetricName with, and that are no instrument of ours."""
+    text = "\n".join(_texts(board, "rawSql"))
+    named = re.findall(r"MetricName\s*=\s*'([^']*)'", text)
+    for several in re.findall(r"MetricName\s+IN\s*\(([^)]*)\)", text):
+        named += re.findall(r"'([^']*)'", several)
+    return sorted({name for name in named if name.startswith(("agno.", "gen_ai."))} - set(instruments))
+
+
 def _board(uid: str, board: Board) -> Iterator[str]:
     if board.get("uid") != uid:
         yield f"its uid is {board.get('uid')!r}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.collector_build import find_go, install_go
+from stack.errors import StackError
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agent-telemetry-stack" / "validators"
 
@@ -43,7 +44,7 @@ class Tool:
                 with tempfile.TemporaryDirectory(dir=cached.parent) as directory:
                     try:
                         os.replace(get(Path(directory)), cached)
-                    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+                    except (StackError, OSError, ValueError, subprocess.CalledProcessError) as error:
                         reasons.append(f"{get.__doc__}: {getattr(error, 'stderr', None) or error}")
         if not cached.exists():
             raise RuntimeError(f"no {self.name}; install Debian's package {self.debian}\n" + "\n".join(reasons))

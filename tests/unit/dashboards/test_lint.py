@@ -87,3 +87,10 @@ def test_instruments_are_seen_or_excused() -> None:
         "agno.gone is excused, and is seen or no instrument",
         "agno.queue.wait is excused, and is seen or no instrument",
     ]
+
+
+def test_an_instrument_that_is_none_is_found() -> None:
+    found = boards()["fleet"]
+    sql = "SELECT 1 WHERE MetricName = 'agno.queue.waits' OR MetricName IN ('agno.agent.runs', 'gen_ai.gone')"
+    found["panels"][0]["targets"][0]["rawSql"] = sql
+    assert lint.unknown(found, ["agno.agent.runs"]) == ["agno.queue.waits", "gen_ai.gone"]
