@@ -1,5 +1,9 @@
 """Panels about runs, which more than one dashboard shows. `here` is what chooses the runs, as a condition in SQL."""
 
+from collections.abc import Sequence
+
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
 from dashboards.source.panels import (
     OPENS,
     RUN,
@@ -16,7 +20,7 @@ from dashboards.source.panels import (
 )
 from dashboards.source.sql import COST, MINUTES, PERCENTILES, TIME, quantiles
 
-_LINKS = {
+_COLUMNS = {
     **TO_RUN,
     **TO_TRACE,
     "agent": [TO_AGENT],
@@ -24,8 +28,11 @@ _LINKS = {
     "duration": [*unit("s"), wide(90)],
     "status": [*STATUS, wide(100)],
     "tokens": [*unit("short"), wide(80)],
-    "cost": [*unit("currencyUSD"), wide(90)],
 }
+
+
+def _columns(names: str) -> dict[str, Sequence[DynamicConfigValue]]:
+    return {name: _COLUMNS[name] for name in names.split()}
 
 
 def totals(of_runs: str, of_calls: str, *, width: int) -> tuple[Panel, ...]:
@@ -109,7 +116,7 @@ def slowest(*, width: int, here: str) -> Panel:
         """,
         width=width,
         empty="No run in this time.",
-        columns=_LINKS,
+        columns=_columns("run run_id agent status duration tokens started phoenix agentos trace_id"),
     )
 
 
@@ -126,7 +133,7 @@ def failed(*, width: int, here: str) -> Panel:
         """,
         width=width,
         empty="No run failed in this time.",
-        columns=_LINKS,
+        columns=_columns("run run_id agent duration started phoenix agentos trace_id"),
     )
 
 
@@ -144,5 +151,5 @@ def sessions(*, width: int, here: str) -> Panel:
         """,
         width=width,
         empty="No session in this time.",
-        columns={**_LINKS, "failed": unit("percentunit", 0)},
+        columns={**_columns("duration tokens started run run_id"), "failed": unit("percentunit", 0)},
     )
