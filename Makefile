@@ -39,9 +39,10 @@ fmt: $(BOOTSTRAP) ## format, and fix what can be fixed
 	$(UV) run ruff format
 	$(UV) run ruff check --fix
 
-generate: $(BOOTSTRAP) ## make again what is made from code: docs/metrics.md, prices.jsonl
+generate: $(BOOTSTRAP) ## make again what is made from code: docs/metrics.md, prices.jsonl, dashboards
 	$(UV) run python -m telemetry.reference > docs/metrics.md
 	$(UV) run python -m telemetry.price_table > telemetry/prices.jsonl
+	$(UV) run python -m dashboards.source
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv
