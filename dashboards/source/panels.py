@@ -106,8 +106,14 @@ def coloured(*steps: tuple[float | None, str]) -> list[DynamicConfigValue]:
     """The cell's background, by the steps that its value has reached."""
     return [
         DynamicConfigValue("custom.cellOptions", {"type": "color-background", "mode": "basic"}),
-        DynamicConfigValue("thresholds", {"mode": "absolute", "steps": [{"value": v, "color": c} for v, c in steps]}),
+        stepped(*steps),
     ]
+
+
+def stepped(*steps: tuple[float | None, str]) -> DynamicConfigValue:
+    """The colour of a value, by the steps that it has reached."""
+    found = [{"value": value, "color": colour} for value, colour in steps]
+    return DynamicConfigValue("thresholds", {"mode": "absolute", "steps": found})
 
 
 def mapped(**colours: str) -> list[DynamicConfigValue]:

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards, sql
-from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, coloured, stat, table, timeseries, unit
+from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, stepped, table, timeseries, unit
 from dashboards.source.sql import HERE, OPERATIONS, RUNS, STEP, TIME, quantiles
 
 OF_RUNS = f"FROM {OPERATIONS} WHERE {RUNS} AND {HERE}"
@@ -82,7 +82,7 @@ PANELS = (
             ({sql.gauge("agno.agents.broken", {}, aggregate="max", result="broken")}) AS broken
         """,
         unit="short",
-        units={"broken": coloured((None, "text"), (1, "red"))},
+        units={"broken": [stepped((None, "text"), (1, "red"))]},
         width=3,
     ),
     timeseries(
