@@ -30,6 +30,7 @@ class Secrets:
 
     postgres_superuser: str = field(default_factory=_token)
     postgres: str = field(default_factory=_token)
+    postgres_readonly: str = field(default_factory=_token)
     clickhouse: str = field(default_factory=_token)
     clickhouse_readonly: str = field(default_factory=_token)
     phoenix_secret: str = field(default_factory=_phoenix_secret)
@@ -90,6 +91,12 @@ class Home:
     @property
     def database_url(self) -> str:
         return f"postgresql://agents:{self.secrets.postgres}@127.0.0.1:{self.ports['postgres']}/agents"
+
+    @property
+    def database_readonly_url(self) -> str:
+        return (
+            f"postgresql://agents_readonly:{self.secrets.postgres_readonly}@127.0.0.1:{self.ports['postgres']}/agents"
+        )
 
     @property
     def clickhouse_url(self) -> str:

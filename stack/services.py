@@ -130,7 +130,7 @@ SERVICES: dict[str, Service] = {
             "dashboards",
             "Dashboards",
             _dashboards,
-            lambda home: require_ok(home.ports["dashboards"], "/dashboards/health"),
+            lambda home: require_ok(home.ports["dashboards"], "/dashboards/api/health"),
             lambda home: f"{home.dashboards_url}/dashboards",
             ready=60,
             stop_seconds=10,

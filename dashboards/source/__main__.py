@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from dashboards.source import agent, boards, fleet, health, models, pipeline, run, tools
+from dashboards.source import agent, boards, fleet, models, pipeline, run, storage, tools
 
 HERE = Path(__file__).parents[1]
-BOARDS = (fleet, agent, pipeline, models, tools, run, health)
+BOARDS = (fleet, agent, pipeline, models, tools, run, storage)
 
 
 def files() -> dict[Path, str]:

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards, sql
-from dashboards.source.panels import TO_AGENT, TO_RUN, stat, table, timeseries, unit, wide
+from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, table, timeseries, unit
 from dashboards.source.sql import HERE, OPERATIONS, RUNS, STEP, TIME, quantiles
 
 OF_RUNS = f"FROM {OPERATIONS} WHERE {RUNS} AND {HERE}"
@@ -166,19 +166,19 @@ PANELS = (
         "Given up",
         "Runs from webhooks whose last attempt failed. One that waits for its next attempt is here until it begins.",
         f"""
-        SELECT run_id AS run, any(agent_id) AS agent, any(source) AS via, max(attempt) AS attempts,
+        SELECT {RUN}, any(agent_id) AS agent, any(source) AS via, max(attempt) AS attempts,
             max(started_at) AS newest, argMax(error_type, attempt) AS error,
             substring(argMax(error_message, attempt), 1, 300) AS message
         FROM runs
         WHERE source != '' AND $__timeFilter(started_at) AND {HERE} AND run_id IN (
             SELECT run_id FROM runs WHERE status = 'error' AND source != '' AND $__timeFilter(started_at) AND {HERE}
         )
-        GROUP BY run HAVING argMax(status, attempt) = 'error'
+        GROUP BY run_id HAVING argMax(status, attempt) = 'error'
         ORDER BY newest DESC LIMIT 20
         """,
         width=14,
         empty="No run was given up in this time.",
-        columns={"run": [TO_RUN, wide(120)], "agent": [TO_AGENT], "newest": unit("dateTimeFromNow")},
+        columns={**TO_RUN, "agent": [TO_AGENT], "newest": unit("dateTimeFromNow")},
     ),
     table(
         "Sources",

@@ -374,4 +374,4 @@ def test_alerts_without_clickhouse(database: ClickHouse, tmp_path: Path) -> None
         found = page.alerts()
         assert found["error"] == "ClickHouse does not answer"
         assert found["rules"][0]["state"] == "error"
-        assert page.get("/dashboards/health").json()["error"] == "ClickHouse does not answer"
+        assert page.get("/dashboards/api/health").json()["error"] == "ClickHouse does not answer"

@@ -29,7 +29,7 @@ def rows(answer: httpx.Response) -> list[list[Any]]:
 
 def test_what_the_page_reads_first(page: Page) -> None:
     assert page.get("/dashboards").headers["location"] == "/dashboards/fleet"
-    assert page.get("/dashboards/health").json()["status"] == "ok"
+    assert page.get("/dashboards/api/health").json()["status"] == "ok"
     assert page.get(f"{API}/boards").json() == [{"uid": "fleet", "title": "Fleet", "description": "All agents."}]
     board = page.get(f"{API}/boards/fleet").json()
     constants = {one["name"]: one["query"] for one in board["templating"]["list"] if one["type"] == "constant"}
@@ -200,16 +200,16 @@ def test_limits_of_rows_and_of_time_and_a_query_that_is_refused(page: Page, monk
 def test_a_foreign_host_is_refused(page: Page) -> None:
     port = page.url.rpartition(":")[2]
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "localhost"):
-        assert page.get("/dashboards/health", headers={"host": host}).status_code == 200, host
+        assert page.get("/dashboards/api/health", headers={"host": host}).status_code == 200, host
     for host in ("evil.example", f"127.0.0.1.evil.example:{port}", "localhost.evil.example", "", "[", "127.0.0.2"):
-        for path in ("/dashboards/health", f"{API}/boards", "/dashboards/static/plotly.min.js"):
+        for path in ("/dashboards/api/health", f"{API}/boards", "/dashboards/static/plotly.min.js"):
             problem(page.get(path, headers={"host": host}), 400)
 
 
 def test_the_host_of_its_public_address_is_let_in(database: ClickHouse, tmp_path: Path) -> None:
     with viewing(tmp_path, database.readonly_url, dashboards_url="https://dashboards.example/") as page:
-        assert page.get("/dashboards/health", headers={"host": "dashboards.example"}).status_code == 200
-        problem(page.get("/dashboards/health", headers={"host": "example"}), 400)
+        assert page.get("/dashboards/api/health", headers={"host": "dashboards.example"}).status_code == 200
+        problem(page.get("/dashboards/api/health", headers={"host": "example"}), 400)
 
 
 def test_files_are_sent_once(page: Page) -> None:
@@ -230,7 +230,7 @@ def test_files_are_sent_once(page: Page) -> None:
 
 
 def test_headers_keep_the_page_to_itself(page: Page) -> None:
-    for path in ("/dashboards/health", f"{API}/boards/nobody", "/dashboards/static/plotly.min.js"):
+    for path in ("/dashboards/api/health", f"{API}/boards/nobody", "/dashboards/static/plotly.min.js"):
         headers = page.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
@@ -249,7 +249,7 @@ def test_clickhouse_is_killed_and_comes_back(tmp_path: Path) -> None:
             away = page.panel(3)
             assert "CLICKHOUSE_READONLY_URL" in problem(away, 503)["hint"]
             assert int(away.headers["retry-after"]) > 0
-            assert page.get("/dashboards/health").status_code == 200
+            assert page.get("/dashboards/api/health").status_code == 200
             assert page.get(f"{API}/boards/fleet").status_code == 200
             with running(home, "clickhouse"):
                 until(lambda: page.panel(3).status_code == 200, 60)

@@ -24,9 +24,9 @@ def written(directory: Path, uid: str = "fleet", **more: Any) -> Path:
 
 
 def test_the_order_is_the_menus(tmp_path: Path) -> None:
-    for uid in ("zoo", "agent", "health", "fleet", "another"):
+    for uid in ("zoo", "agent", "storage", "fleet", "another"):
         written(tmp_path, uid)
-    assert list(load(tmp_path)) == ["fleet", "agent", "health", "another", "zoo"]
+    assert list(load(tmp_path)) == ["fleet", "agent", "storage", "another", "zoo"]
 
 
 def test_panels_of_a_folded_row_are_found(tmp_path: Path) -> None:
