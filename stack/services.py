@@ -51,6 +51,7 @@ def _runtime(home: Home) -> Command:
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{home.ports['otlp_grpc']}",
         "CLICKHOUSE_URL": home.clickhouse_url,
         "WEBHOOK_SECRETS": alerts.webhook_secrets(home),
+        "CLICKHOUSE_READONLY_URL": home.clickhouse_readonly_url,
     }
     if home.state.phoenix:
         environment |= {"PHOENIX_URL": home.phoenix_url, "PHOENIX_API_KEY": home.phoenix_api_key}

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards, sql
-from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, table, timeseries, unit
+from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, stepped, table, timeseries, unit
 from dashboards.source.sql import HERE, OPERATIONS, RUNS, STEP, TIME, quantiles
 
 OF_RUNS = f"FROM {OPERATIONS} WHERE {RUNS} AND {HERE}"
@@ -20,7 +20,7 @@ PANELS = (
         """,
         unit="short",
         decimals=0,
-        width=5,
+        width=4,
     ),
     stat(
         "Duplicates",
@@ -31,7 +31,7 @@ PANELS = (
         """,
         unit="short",
         decimals=0,
-        width=3,
+        width=2,
     ),
     stat(
         "Waiting",
@@ -57,18 +57,32 @@ PANELS = (
         width=4,
     ),
     stat(
+        "Given up",
+        "Tickets that no attempt is left for: the dead letters.",
+        f"SELECT sum(increase) AS tickets FROM {sql.increases('agno.queue.dead_letters', {}, where=AGENTS_METRIC)}",
+        unit="short",
+        decimals=0,
+        steps=((None, "text"), (1, "red")),
+        width=3,
+    ),
+    stat(
         "Approvals",
         "Calls that wait for a person.",
         sql.gauge("agno.approvals.pending", {}, aggregate="max", result="pending", where=AGENTS_METRIC),
         unit="short",
         steps=((None, "text"), (1, "yellow")),
-        width=3,
+        width=2,
     ),
     stat(
-        "Agents served",
-        "Agents, teams and workflows that were read from their files.",
-        sql.gauge("agno.agents.loaded", {}, aggregate="sum", result="agents"),
+        "Agents",
+        "Agents, teams and workflows that are served, and files that cannot be loaded as they are now.",
+        f"""
+        SELECT
+            ({sql.gauge("agno.agents.loaded", {}, aggregate="sum", result="served")}) AS served,
+            ({sql.gauge("agno.agents.broken", {}, aggregate="max", result="broken")}) AS broken
+        """,
         unit="short",
+        units={"broken": [stepped((None, "text"), (1, "red"))]},
         width=3,
     ),
     timeseries(

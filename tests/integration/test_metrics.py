@@ -81,7 +81,13 @@ def test_every_attribute_is_of_the_catalogue_and_bounded(runtime: Runtime) -> No
     assert [i["name"] for i in found] == [i.name for i in INSTRUMENTS]
     empty = {i["name"] for i in found if not i["values"]}
     assert empty <= {
-        *("agno.agents.reloads", "agno.approvals.pending", "agno.approval.wait", "agno.telemetry.missing"),
+        *(
+            "agno.agents.reloads",
+            "agno.queue.dead_letters",
+            "agno.approvals.pending",
+            "agno.approval.wait",
+            "agno.telemetry.missing",
+        ),
         *("agno.model.cost", "agno.telemetry.logs"),
         *("gen_ai.execute_tool.duration", "gen_ai.client.operation.time_to_first_chunk"),
     }
