@@ -40,7 +40,7 @@ export class AlertsView {
     const summary = h(
       "header.summary",
       {},
-      ...["firing", "pending", "error", "ok"].map((state) => (count(state) || state === "firing" || state === "ok" ? h("span", { "data-state": state }, h("b", {}, String(count(state))), ` ${WORDS[state].toLowerCase()}`) : null)),
+      ...["firing", "pending", "error", "ok"].map((state) => (count(state) || state === "firing" || state === "ok" ? h(count(state) ? "span.any" : "span", { "data-state": state }, h("b", {}, String(count(state))), ` ${WORDS[state].toLowerCase()}`) : null)),
       h("span.muted", { "data-tip": answer.evaluated_at ? dateTime(time(answer.evaluated_at)) : null }, answer.evaluated_at ? `evaluated ${fromNow(time(answer.evaluated_at))}` : "not evaluated yet"),
     );
     const problem = answer.error ? h("p.problem", { role: "alert" }, `The rules could not be evaluated: ${answer.error}`) : null;
