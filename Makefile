@@ -26,6 +26,7 @@ down: $(BOOTSTRAP) ## stop the stack; the data stays in .stack
 
 test: check ## check, then every test; the first time the collector is built, which takes minutes
 	$(UV) run python -m stack.collector_build
+	$(UV) run python -m tests.validators
 	$(UV) run pytest --numprocesses=3 --dist=loadfile $(ARGS)
 
 check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules
@@ -39,9 +40,10 @@ fmt: $(BOOTSTRAP) ## format, and fix what can be fixed
 	$(UV) run ruff format
 	$(UV) run ruff check --fix
 
-generate: $(BOOTSTRAP) ## make again what is made from code: docs/metrics.md, prices.jsonl
+generate: $(BOOTSTRAP) ## make again what is made from code: docs/metrics.md, prices.jsonl, dashboards
 	$(UV) run python -m telemetry.reference > docs/metrics.md
 	$(UV) run python -m telemetry.price_table > telemetry/prices.jsonl
+	$(UV) run python -m dashboards.source
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv

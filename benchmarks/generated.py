@@ -42,6 +42,7 @@ class Stores:
     default: Client
     reader: Client
     default_reader: Client
+    reader_url: str
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def stores(spans: int, days: float, sentence: int = SENTENCE) -> Iterator[Stores
         ours = connect(home.clickhouse_url, send_receive_timeout=3600)
         readers = [connect(home.clickhouse_readonly_url, database=name) for name in ("otel", "otel_default")]
         fill(ours, default, spans, days, sentence)
-        yield Stores(ours, default, *readers)
+        yield Stores(ours, default, *readers, home.clickhouse_readonly_url)
         for client in (ours, default, *readers):
             client.close()
 

@@ -20,6 +20,7 @@ def environment(home: Home) -> dict[str, str]:
         "OTLP_GRPC_ENDPOINT": f"127.0.0.1:{ports['otlp_grpc']}",
         "OTLP_HTTP_ENDPOINT": f"127.0.0.1:{ports['otlp_http']}",
         "HEALTH_ENDPOINT": f"127.0.0.1:{ports['collector_health']}",
+        "OWN_METRICS_ENDPOINT": f"http://127.0.0.1:{ports['otlp_http']}",
         "METRICS_HOST": "127.0.0.1",
         "METRICS_PORT": str(ports["collector_metrics"]),
         "CLICKHOUSE_ENDPOINT": f"tcp://127.0.0.1:{ports['clickhouse_tcp']}",

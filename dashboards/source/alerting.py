@@ -48,10 +48,3 @@ _Dumper.add_representer(str, _text)
 def _yaml(value: dict[str, Any]) -> str:
     found: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return found
-
-
-if __name__ == "__main__":  # until dashboards.source writes everything
-    for path, text in files().items():
-        file = Path(__file__).parents[1] / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")

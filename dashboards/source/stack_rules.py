@@ -162,7 +162,7 @@ def _broken() -> Rule:
         "{service}: {value} files in agents/ cannot be loaded",
         "Files that cannot be loaded as they are now. The last good version of each serves on, if there was one since"
         " the process began.",
-        "fleet",
+        "pipeline",
     )
 
 
@@ -189,7 +189,7 @@ def _lost() -> Rule:
         "{value} spans or log records were lost on their way to {destination}",
         f"Spans (by destination) and log records that were dropped or refused within the last {WINDOW // 60} minutes."
         " No run is hurt. What ClickHouse lacks comes out of Postgres within two minutes of its return.",
-        "health",
+        "storage",
     )
 
 
@@ -210,7 +210,7 @@ def _missing() -> Rule:
         "short",
         "{destination} lacks {value} spans that Postgres has, and they do not come",
         "Spans that the comparison with Postgres found missing and that could not be sent again.",
-        "health",
+        "storage",
     )
 
 
@@ -233,5 +233,5 @@ def _silent(objectives: Objectives) -> Rule:
         "{service} has sent no metrics for {value} (borne: {objective})",
         "Time since the newest metrics of a service that has sent some within the last day. Its processes are gone, or"
         " what they send does not arrive.",
-        "health",
+        "storage",
     )

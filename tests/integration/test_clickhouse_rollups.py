@@ -1,14 +1,11 @@
 """The rollups on the real engine: what they say, and that nothing sent again, late or in other batches changes it."""
 
-import time
-
 import pytest
 from clickhouse_connect.driver.client import Client
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from benchmarks.queries import panels
 from telemetry.clickhouse.direct import DirectWriter
 from tests.integration.test_clickhouse_schema import DAY, MIDNIGHT, SECOND, run_spans
 
@@ -120,21 +117,3 @@ def test_webhooks_are_counted_by_their_decision(writer: DirectWriter, otel: Clie
     refresh(otel)
     found = reader.query("SELECT operation, name, outcome, calls FROM operations_by_hour ORDER BY calls").result_rows
     assert found == [("webhook", "github", "new", 1), ("webhook", "github", "duplicate", 2)]
-
-
-def test_every_panel_can_be_asked_by_the_reader(writer: DirectWriter, otel: Client, reader: Client) -> None:
-    start = time.time_ns() - HOUR
-    writer.write_spans(run_spans("run-1", start))
-    refresh(otel)
-    names = {}
-    for name, query in panels():
-        values = {"run": "run-1", "session": "s", "agent": "helper"}
-        names[name] = len(reader.query(query, parameters=values).result_rows)
-    empty = {name for name, rows in names.items() if not rows}
-    assert len(names) == 18
-    assert empty == {
-        "fleet: failed runs, 24 hours",
-        "models and cost: failed calls by type, 24 hours",
-        "pipeline: webhook decisions by hour, 7 days (rollup)",
-        "run: its messages",
-    }

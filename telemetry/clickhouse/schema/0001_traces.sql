@@ -65,6 +65,12 @@ CREATE TABLE IF NOT EXISTS otel_traces
     TimeToFirstChunk Nullable(Float64)
         MATERIALIZED toFloat64OrNull(SpanAttributes['gen_ai.response.time_to_first_chunk'])
         COMMENT 'Seconds' CODEC(ZSTD(3)),
+    UserId String MATERIALIZED SpanAttributes['user.id'] CODEC(ZSTD(3)),
+    Attempt UInt32 MATERIALIZED toUInt32OrZero(SpanAttributes['agno.run.attempt']) CODEC(ZSTD(3)),
+    QueueWait Nullable(Float64) MATERIALIZED toFloat64OrNull(SpanAttributes['agno.queue.wait'])
+        COMMENT 'Seconds' CODEC(ZSTD(3)),
+    Environment LowCardinality(String)
+        MATERIALIZED ResourceAttributes['deployment.environment.name'] CODEC(ZSTD(3)),
     -- What the rollups have not seen yet is found by it; see 0005_rollups.sql.
     InsertedAt DateTime MATERIALIZED now() CODEC(Delta(4), ZSTD(3)),
 

@@ -6,7 +6,7 @@
 CREATE VIEW IF NOT EXISTS runs AS
 SELECT
     RunId AS run_id,
-    toUInt32OrZero(SpanAttributes['agno.run.attempt']) AS attempt,
+    Attempt AS attempt,
     RunKind AS kind,
     AgentId AS agent_id,
     SpanAttributes['gen_ai.agent.name'] AS agent_name,
@@ -15,15 +15,16 @@ SELECT
     StatusMessage AS error_message,
     Timestamp AS started_at,
     Duration / 1e9 AS duration,
-    toFloat64OrNull(SpanAttributes['agno.queue.wait']) AS queue_wait,
+    QueueWait AS queue_wait,
     SessionId AS session_id,
-    SpanAttributes['user.id'] AS user_id,
+    UserId AS user_id,
     SpanAttributes['agno.delivery.id'] AS delivery_id,
     DeliverySource AS source,
     InputTokens AS input_tokens,
     OutputTokens AS output_tokens,
     Cost AS cost,
     ServiceName AS service,
+    Environment AS environment,
     TraceId AS trace_id,
     SpanId AS span_id,
     ParentSpanId AS parent_span_id
@@ -33,7 +34,7 @@ WHERE Operation IN ('invoke_agent', 'invoke_workflow');
 CREATE VIEW IF NOT EXISTS model_calls AS
 SELECT
     RunId AS run_id,
-    toUInt32OrZero(SpanAttributes['agno.run.attempt']) AS attempt,
+    Attempt AS attempt,
     AgentId AS agent_id,
     SpanAttributes['gen_ai.provider.name'] AS provider,
     Model AS model,
@@ -51,8 +52,9 @@ SELECT
     ReasoningTokens AS reasoning_tokens,
     Cost AS cost,
     SessionId AS session_id,
-    SpanAttributes['user.id'] AS user_id,
+    UserId AS user_id,
     ServiceName AS service,
+    Environment AS environment,
     TraceId AS trace_id,
     SpanId AS span_id,
     ParentSpanId AS parent_span_id
@@ -62,7 +64,7 @@ WHERE Operation = 'chat';
 CREATE VIEW IF NOT EXISTS tool_calls AS
 SELECT
     RunId AS run_id,
-    toUInt32OrZero(SpanAttributes['agno.run.attempt']) AS attempt,
+    Attempt AS attempt,
     AgentId AS agent_id,
     ToolName AS tool,
     SpanAttributes['gen_ai.tool.call.id'] AS call_id,
@@ -72,8 +74,9 @@ SELECT
     Timestamp AS started_at,
     Duration / 1e9 AS duration,
     SessionId AS session_id,
-    SpanAttributes['user.id'] AS user_id,
+    UserId AS user_id,
     ServiceName AS service,
+    Environment AS environment,
     TraceId AS trace_id,
     SpanId AS span_id,
     ParentSpanId AS parent_span_id
@@ -83,7 +86,7 @@ WHERE Operation = 'execute_tool';
 CREATE VIEW IF NOT EXISTS retrievals AS
 SELECT
     RunId AS run_id,
-    toUInt32OrZero(SpanAttributes['agno.run.attempt']) AS attempt,
+    Attempt AS attempt,
     AgentId AS agent_id,
     SpanAttributes['input.value'] AS query,
     toUInt32(arrayCount(
@@ -95,8 +98,9 @@ SELECT
     Timestamp AS started_at,
     Duration / 1e9 AS duration,
     SessionId AS session_id,
-    SpanAttributes['user.id'] AS user_id,
+    UserId AS user_id,
     ServiceName AS service,
+    Environment AS environment,
     TraceId AS trace_id,
     SpanId AS span_id,
     ParentSpanId AS parent_span_id

@@ -22,10 +22,12 @@ CREATE TABLE IF NOT EXISTS operations_by_minute
     agent_id LowCardinality(String) CODEC(ZSTD(3)),
     name LowCardinality(String) CODEC(ZSTD(3)),
     outcome LowCardinality(String) CODEC(ZSTD(3)),
+    environment LowCardinality(String) CODEC(ZSTD(3)),
     calls UInt64 CODEC(ZSTD(3)),
     duration Float64 CODEC(ZSTD(3)),
     durations Map(UInt8, UInt64) COMMENT 'Bucket: calls' CODEC(ZSTD(3)),
     first_chunks Map(UInt8, UInt64) COMMENT 'Bucket: calls' CODEC(ZSTD(3)),
+    waits Map(UInt8, UInt64) COMMENT 'Of runs, in the queue. Bucket: runs' CODEC(ZSTD(3)),
     input_tokens UInt64 CODEC(ZSTD(3)),
     output_tokens UInt64 CODEC(ZSTD(3)),
     cache_read_tokens UInt64 CODEC(ZSTD(3)),
@@ -37,7 +39,7 @@ CREATE TABLE IF NOT EXISTS operations_by_minute
 )
 ENGINE = ReplacingMergeTree(calls)
 PARTITION BY toDate(minute)
-ORDER BY (operation, minute, agent_id, name, outcome)
+ORDER BY (operation, minute, agent_id, name, outcome, environment)
 SETTINGS ttl_only_drop_parts = 1;
 
 CREATE TABLE IF NOT EXISTS operations_by_hour
@@ -47,10 +49,12 @@ CREATE TABLE IF NOT EXISTS operations_by_hour
     agent_id LowCardinality(String) CODEC(ZSTD(3)),
     name LowCardinality(String) CODEC(ZSTD(3)),
     outcome LowCardinality(String) CODEC(ZSTD(3)),
+    environment LowCardinality(String) CODEC(ZSTD(3)),
     calls UInt64 CODEC(ZSTD(3)),
     duration Float64 CODEC(ZSTD(3)),
     durations Map(UInt8, UInt64) COMMENT 'Bucket: calls' CODEC(ZSTD(3)),
     first_chunks Map(UInt8, UInt64) COMMENT 'Bucket: calls' CODEC(ZSTD(3)),
+    waits Map(UInt8, UInt64) COMMENT 'Of runs, in the queue. Bucket: runs' CODEC(ZSTD(3)),
     input_tokens UInt64 CODEC(ZSTD(3)),
     output_tokens UInt64 CODEC(ZSTD(3)),
     cache_read_tokens UInt64 CODEC(ZSTD(3)),
@@ -62,7 +66,7 @@ CREATE TABLE IF NOT EXISTS operations_by_hour
 )
 ENGINE = ReplacingMergeTree(calls)
 PARTITION BY toYYYYMM(hour)
-ORDER BY (operation, hour, agent_id, name, outcome)
+ORDER BY (operation, hour, agent_id, name, outcome, environment)
 SETTINGS ttl_only_drop_parts = 1;
 
 -- Two minutes of overlap: a row's InsertedAt is the beginning of its insert, which is seen only when it ends.
@@ -80,6 +84,7 @@ SELECT
         SpanName
     ) AS name,
     multiIf(Decision != '', Decision, RunStatus != '', RunStatus, StatusCode) AS outcome,
+    Environment AS environment,
     count() AS calls,
     sum(Duration / 1e9) AS duration,
     sumMap(map(toUInt8(ceil(4 * log2(greatest(Duration / 1e6, 1)))), toUInt64(1))) AS durations,
@@ -87,6 +92,10 @@ SELECT
         map(toUInt8(ceil(4 * log2(greatest(ifNull(TimeToFirstChunk, 0) * 1000, 1)))), toUInt64(1)),
         TimeToFirstChunk IS NOT NULL
     ) AS first_chunks,
+    sumMapIf(
+        map(toUInt8(ceil(4 * log2(greatest(ifNull(QueueWait, 0) * 1000, 1)))), toUInt64(1)),
+        QueueWait IS NOT NULL AND RunStatus != ''
+    ) AS waits,
     sum(InputTokens) AS input_tokens,
     sum(OutputTokens) AS output_tokens,
     sum(CacheReadTokens) AS cache_read_tokens,
@@ -101,7 +110,7 @@ WHERE (Operation != '' OR Decision != '') AND (toStartOfHour(Timestamp), toStart
     FROM otel_traces
     WHERE InsertedAt + 120 >= (SELECT max(computed_at) FROM operations_by_minute)
 )
-GROUP BY minute, operation, agent_id, name, outcome
+GROUP BY minute, operation, agent_id, name, outcome, environment
 SETTINGS max_bytes_before_external_group_by = 400000000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS operations_by_hour_mv
@@ -112,10 +121,12 @@ SELECT
     agent_id,
     name,
     outcome,
+    environment,
     sum(calls) AS calls,
     sum(duration) AS duration,
     sumMap(durations) AS durations,
     sumMap(first_chunks) AS first_chunks,
+    sumMap(waits) AS waits,
     sum(input_tokens) AS input_tokens,
     sum(output_tokens) AS output_tokens,
     sum(cache_read_tokens) AS cache_read_tokens,
@@ -130,4 +141,15 @@ WHERE toStartOfHour(minute) IN (
     FROM operations_by_minute
     WHERE computed_at + 120 >= (SELECT max(computed_at) FROM operations_by_hour)
 )
-GROUP BY hour, operation, agent_id, name, outcome;
+GROUP BY hour, operation, agent_id, name, outcome, environment;
+
+-- From which tier a dashboard reads, by the range that it shows: minutes up to half a day, hours beyond. `time` is the
+-- beginning of a row's minute or hour and `seconds` its length.
+CREATE VIEW IF NOT EXISTS operations AS
+SELECT minute AS time, 60 AS seconds, * EXCEPT minute
+FROM operations_by_minute FINAL
+WHERE minute >= toStartOfMinute({from:DateTime}) AND minute <= {to:DateTime} AND {to:DateTime} <= {from:DateTime} + 43200
+UNION ALL
+SELECT hour AS time, 3600 AS seconds, * EXCEPT hour
+FROM operations_by_hour FINAL
+WHERE hour >= toStartOfHour({from:DateTime}) AND hour <= {to:DateTime} AND {to:DateTime} > {from:DateTime} + 43200;
