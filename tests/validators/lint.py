@@ -19,6 +19,9 @@ QUERY_TYPES = ("timeseries", "table", "logs", "traces")
 UNITLESS = {"table", "logs", "traces"}  # a table's columns have units of their own
 PHOENIX_AND_RUNTIME = {"phoenix_url", "runtime_url"}  # on every board, used or not: the page puts its settings in them
 
+# Of the ClickHouse plugin's macros (4.20) those that the page expands, too; the plugin leaves what it does not know.
+MACROS = {"timeFilter", "timeFilter_ms", "fromTime", "toTime", "timeInterval", "interval_s", "conditionalAll"}
+
 _VARIABLE = re.compile(r"\$\{?([a-zA-Z_]\w*)")
 _BOARD = re.compile(r"^/d/([^/?]+)(?:/[^?]*)?(?:\?(.*))?$")
 
@@ -111,6 +114,8 @@ def _targets(panel: Mapping[str, Any], kind: str) -> Iterator[str]:
     for target in targets:
         if not target.get("rawSql", "").strip():
             yield "has an empty query"
+        macros = set(re.findall(r"\$__(\w+)", target.get("rawSql", "")))
+        yield from (f"uses the macro $__{name}, which is none" for name in sorted(macros - MACROS))
         if target.get("format") not in FORMATS[kind]:
             yield f"the format {target.get('format')} is not one for {kind}"
         elif target.get("queryType") != QUERY_TYPES[target["format"]]:
