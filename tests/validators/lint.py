@@ -77,6 +77,8 @@ def _board(uid: str, board: Board) -> Iterator[str]:
         yield "has an id, which is the one of some Grafana"
     if board.get("schemaVersion", 0) < 39:
         yield "its schemaVersion is below 39"
+    macros = {name for sql in _texts(board, "rawSql") for name in re.findall(r"\$__(\w+)", sql)}
+    yield from (f"uses the macro $__{name}, which is none" for name in sorted(macros - MACROS))
     ids = Counter(panel.get("id") for panel in [*panels(board), *(p for p in board["panels"] if p["type"] == "row")])
     yield from (f"the panel id {number} is there twice" for number, times in ids.items() if times > 1)
 
@@ -114,8 +116,6 @@ def _targets(panel: Mapping[str, Any], kind: str) -> Iterator[str]:
     for target in targets:
         if not target.get("rawSql", "").strip():
             yield "has an empty query"
-        macros = set(re.findall(r"\$__(\w+)", target.get("rawSql", "")))
-        yield from (f"uses the macro $__{name}, which is none" for name in sorted(macros - MACROS))
         if target.get("format") not in FORMATS[kind]:
             yield f"the format {target.get('format')} is not one for {kind}"
         elif target.get("queryType") != QUERY_TYPES[target["format"]]:
