@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(
         None, description="ClickHouse, in direct mode and to compare it with Postgres: http://user:password@host/otel."
     )
+    clickhouse_readonly_url: str | None = Field(
+        None, description="ClickHouse as a user who may only read, for agents that look at the telemetry."
+    )
     reconcile_seconds: int = Field(
         60, ge=0, description="How often ClickHouse's spans are compared with those in Postgres. 0: never."
     )

@@ -37,6 +37,7 @@ class Secrets:
     phoenix_api_key: str = field(default_factory=_phoenix_secret)
     phoenix_password: str = field(default_factory=lambda: secrets.token_hex(8))
     webhook: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    alerts: str = field(default_factory=_token)  # the page's alerts prove themselves to the runtime with it
 
 
 @dataclass
@@ -116,6 +117,10 @@ class Home:
     @property
     def runtime_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['runtime']}"
+
+    @property
+    def dashboards_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['dashboards']}"
 
     @property
     def webhook_secret(self) -> str:

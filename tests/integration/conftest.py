@@ -116,10 +116,9 @@ def clickhouse_server(stack_home: Home) -> Iterator[Home]:
         yield stack_home
 
 
-@pytest.fixture
-def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
-    """A fresh database with our schema on the session's server."""
-    home = clickhouse_server
+@contextmanager
+def fresh_clickhouse(home: Home) -> Iterator[ClickHouse]:
+    """A database with our schema, dropped afterwards."""
     name = f"otel_test_{next(_number)}"
     server = ClickHouse(
         http_port=home.ports["clickhouse_http"],
@@ -133,6 +132,13 @@ def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
     yield server
     client = ClickHouse(**{**vars(server), "database": "default"})
     client.rows(f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture
+def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
+    """A fresh database with our schema on the session's server."""
+    with fresh_clickhouse(clickhouse_server) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,16 +1,22 @@
 """The sample agents, offline: each does what its first line says."""
 
 import asyncio
+import importlib
 import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agno.run.base import RunStatus
+from agno.tools.function import Function
 
+import telemetry.semconv
+from runtime import analytics
 from runtime.loader import Loader
 from runtime.offline import MARK
+from runtime.settings import Settings
 
 AGENTS = Path(__file__).parents[2] / "agents"
 
@@ -81,3 +87,34 @@ def test_the_digest_has_two_steps(load: Any) -> None:
     assert run.status is RunStatus.completed
     assert [step.step_name for step in run.step_results] == ["collect", "write"]
     assert "two deployments" in str(run.content)
+
+
+def test_the_file_telemetry_is_not_the_package_of_that_name() -> None:
+    loaded = Loader(AGENTS).load()
+    assert loaded.components["telemetry"].value.name == "Telemetry analyst"
+    assert sys.modules["telemetry"] is telemetry
+    assert importlib.import_module("telemetry.semconv") is telemetry.semconv
+    assert not hasattr(telemetry, "script")
+
+
+@pytest.mark.parametrize("agent", ["triage", "telemetry"])
+def test_without_a_clickhouse_they_say_what_is_to_be_set(
+    load: Any, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analytics, "settings", lambda: Settings(_env_file=None, clickhouse_readonly_url=None))
+    run = asyncio.run(load(agent).arun("Which agent is slowest?"))
+    assert run.status is RunStatus.completed
+    assert run.tools[0].tool_call_error
+    assert run.content.startswith(MARK) and "set CLICKHOUSE_READONLY_URL" in run.content
+
+
+def test_the_tools_of_the_telemetry_tell_a_model_what_they_take(load: Any) -> None:
+    schemas = {tool.__name__: Function.from_callable(tool) for tool in analytics.TOOLS}
+    for name, function in schemas.items():
+        assert function.description, name
+        properties = function.parameters["properties"]
+        assert all(one.get("description") for one in properties.values()), name
+        assert set(function.parameters["required"]) == {n for n in properties if n in ("run_id", "trace_id")} | (
+            {"agent_id"} if name == "duration_compared" else set()
+        )
+    assert schemas["runs"].parameters["properties"]["order"]["enum"] == ["newest", "slowest", "dearest"]
