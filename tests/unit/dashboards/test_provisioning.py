@@ -41,6 +41,11 @@ rules:
 """
 
 
+def test_the_dashboards_that_alerts_link_to_are_there() -> None:
+    linked = set(re.findall(r"\bd/([a-z-]+)", (GRAFANA / "provisioning" / "alerting" / "rules.yaml").read_text()))
+    assert linked <= {file.stem for file in (GRAFANA / "dashboards").glob("*.json")} and linked
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A copy of the files with one small rule, to be changed."""
