@@ -40,6 +40,7 @@ RULE: dict[str, Any] = {
     "board": "agent",
     "runbook": "docs/alerts.md#agentdurationoverobjective",
 }
+TEXT = {**RULE, "name": "Text", "sql": "SELECT 'a' AS agent_id, 'x' AS value, 1 AS objective, '' AS trace_id"}
 BROKEN = {**RULE, "name": "Broken", "sql": "SELECT * FROM no_such_table"}
 COLUMNLESS = {**RULE, "name": "Columnless", "sql": "SELECT 'a' AS agent_id, 1 AS value"}
 
@@ -58,8 +59,9 @@ class Receiver:
 
     @property
     def alerts(self) -> list[tuple[str, str]]:
-        """(status, agent) of what was taken, in order."""
-        return [(alert["status"], alert["labels"]["agent_id"]) for _, body in self.seen for alert in body["alerts"]]
+        """(status, agent) of what was taken, in order; what is of no agent by its rule."""
+        alerts = [alert for _, body in self.seen for alert in body["alerts"]]
+        return [(one["status"], one["labels"].get("agent_id", one["labels"]["alertname"])) for one in alerts]
 
 
 @contextmanager
@@ -156,7 +158,7 @@ class Alerts:
 
     @property
     def states(self) -> dict[str, str]:
-        return {json.loads(one.labels)["agent_id"]: one.state for one in self.history.instances()}
+        return {json.loads(one.labels).get("agent_id", one.rule): one.state for one in self.history.instances()}
 
 
 @pytest.fixture
@@ -267,6 +269,22 @@ def test_what_fired_and_ended_while_the_receiver_was_away_is_told_as_ended(alert
     assert alerts.step() == [("resolved", "slow")]
 
 
+def test_what_begins_again_before_its_end_was_posted_goes_on(alerts: Alerts, measure: Measure) -> None:
+    measure(slow=45)
+    alerts.step()
+    measure()
+    alerts.step()
+    alerts.receiver.answers = [500] * 3
+    alerts.step()
+    measure(slow=50)
+    assert alerts.step() == [("firing", "slow")] * 2
+    first, second = (body["alerts"][0] for _, body in alerts.receiver.seen)
+    assert second["startsAt"] == first["startsAt"]
+    measure()
+    alerts.step()
+    assert alerts.step()[2:] == [("resolved", "slow")]
+
+
 def test_what_nobody_takes_is_not_sent_again_and_again(
     alerts: Alerts, measure: Measure, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -281,22 +299,25 @@ def test_a_query_that_fails_resolves_nothing(alerts: Alerts, measure: Measure, w
     measure(slow=45)
     alerts.step()
     writing.command("RENAME TABLE measured TO elsewhere")
-    for _ in range(3):
-        assert alerts.step() == [("firing", "slow")]
+    assert alerts.step() == alerts.step() == [("firing", "slow")]
+    assert alerts.step() == [("firing", "slow"), ("firing", "AlertsNotEvaluated")]  # blind for a minute
     assert "measured" in alerts.evaluation.current.errors[RULE["name"]]
     assert alerts.evaluation.current.error is None
     writing.command("RENAME TABLE elsewhere TO measured")
-    assert alerts.step() == [("firing", "slow")] and not alerts.evaluation.current.errors
+    alerts.step()
+    assert alerts.step()[2:] == [("resolved", "AlertsNotEvaluated")]
+    assert alerts.states == {"slow": "firing"} and not alerts.evaluation.current.errors
 
 
 def test_one_wrong_rule_leaves_the_others_alone(alerts: Alerts, measure: Measure) -> None:
-    alerts.rules = (BROKEN, COLUMNLESS, RULE)
+    alerts.rules = (BROKEN, COLUMNLESS, TEXT, RULE)
     alerts.close()
     alerts.restart()
     measure(slow=45)
     assert alerts.step() == [("firing", "slow")]
     errors = alerts.evaluation.current.errors
     assert "no_such_table" in errors["Broken"] and "'objective'" in errors["Columnless"]
+    assert "no number" in errors["Text"]
 
 
 def test_an_alert_whose_rule_is_gone_is_resolved(alerts: Alerts, measure: Measure) -> None:
@@ -325,7 +346,7 @@ def test_the_page_shows_them(database: ClickHouse, measure: Measure, receiver: R
     with viewing(tmp_path, database.readonly_url, [RULE, BROKEN], **settings) as page:
         until(lambda: receiver.alerts, 60)
         found = page.alerts()
-        slow_rule, broken = found["rules"]
+        slow_rule, broken, _ = found["rules"]
         assert (slow_rule["state"], broken["state"]) == ("firing", "error")
         assert "no_such_table" in broken["error"] and found["error"] is None
         assert [(one["labels"]["agent_id"], one["state"]) for one in slow_rule["instances"]] == [

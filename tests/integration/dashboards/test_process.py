@@ -77,11 +77,12 @@ def is_up(page: Page) -> bool:
 
 
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    log = tmp_path / "log"
+    log, damaged = tmp_path / "log", tmp_path / "alerts.sqlite"
+    damaged.write_text("no database" * 1000)
     for settings, said in (
         ({"CLICKHOUSE_READONLY_URL": ""}, "CLICKHOUSE_READONLY_URL: Field required"),
         ({"CLICKHOUSE_READONLY_URL": "http://x", "PHOENIX_URL": "javascript:alert(1)"}, "PHOENIX_URL: write it as"),
-        ({"CLICKHOUSE_READONLY_URL": "http://x", "DASHBOARDS_STATE": "/proc/alerts.sqlite"}, "Error: "),
+        ({"CLICKHOUSE_READONLY_URL": "http://x", "DASHBOARDS_STATE": str(damaged)}, f"Error: {damaged} cannot hold"),
     ):
         with process(log, **settings) as started:
             assert started.wait(60) == 2
