@@ -44,13 +44,13 @@ def _runtime(home: Home) -> Command:
     """What runtime/settings.py reads. What the user has set (MODEL, OPENAI_API_KEY, OTEL_*) goes through."""
     environment = {
         "DATABASE_URL": home.database_url,
+        "CLICKHOUSE_READONLY_URL": home.clickhouse_readonly_url,
         "RUNTIME_HOST": "127.0.0.1",
         "RUNTIME_PORT": str(home.ports["runtime"]),
         "WEBHOOK_SECRET": home.webhook_secret,
         "TELEMETRY_MODE": home.mode,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{home.ports['otlp_grpc']}",
         "CLICKHOUSE_URL": home.clickhouse_url,
-        "CLICKHOUSE_READONLY_URL": home.clickhouse_readonly_url,
     }
     if home.state.phoenix:
         environment |= {"PHOENIX_URL": home.phoenix_url, "PHOENIX_API_KEY": home.phoenix_api_key}

@@ -82,9 +82,9 @@ def slow_day(configure: Callable[..., None], traces: Traces) -> Traces:
 def measured() -> MetricsData:
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("agno")
-    meter.create_gauge("agno.queue.depth").set(41, {"queue": "runs", "state": "queued"})
-    meter.create_gauge("agno.telemetry.missing").set(0, {"destination": "clickhouse"})
-    meter.create_up_down_counter("agno.agent.in_progress").add(2, {"agent_id": "support", "kind": "agent"})
+    meter.create_gauge("agno.queue.depth", "{ticket}").set(41, {"queue": "runs", "state": "queued"})
+    meter.create_gauge("agno.telemetry.missing", "{span}").set(0, {"destination": "clickhouse"})
+    meter.create_up_down_counter("agno.agent.in_progress", "{run}").add(2, {"agent_id": "support", "kind": "agent"})
     spans = meter.create_counter("agno.telemetry.spans")
     spans.add(1000, {"destination": "collector", "outcome": "exported"})
     spans.add(7, {"destination": "collector", "outcome": "dropped"})

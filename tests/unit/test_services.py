@@ -58,3 +58,9 @@ def test_phoenix_is_locked_and_silent(home: Home) -> None:
     assert environment["PHOENIX_ENABLE_AUTH"] == "true"
     assert environment["PHOENIX_TELEMETRY_ENABLED"] == "false"
     assert environment["PHOENIX_DISABLE_AGENT_ASSISTANT"] == "true"
+
+
+def test_agents_look_at_the_telemetry_as_a_user_who_can_only_read(home: Home) -> None:
+    environment = SERVICES["runtime"].command(home).full_environment()
+    assert environment["CLICKHOUSE_READONLY_URL"] == home.clickhouse_readonly_url
+    assert home.clickhouse_readonly_url.startswith("http://readonly:")
