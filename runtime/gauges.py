@@ -21,6 +21,7 @@ class Gauges:
         instruments.observe("agno.queue.depth", self._depth)
         instruments.observe("agno.queue.oldest.age", self._oldest)
         instruments.observe("agno.agents.loaded", registry.counts)
+        instruments.observe("agno.agents.broken", lambda: [(len(registry.errors), {})])
         instruments.observe("agno.db.table.size", self._tables.sizes)
         instruments.observe("agno.db.table.rows", self._tables.rows)
 

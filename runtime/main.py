@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
             recorder.install(telemetry)
             parts.callback(recorder.uninstall)
             queue.instruments = telemetry.instruments
+            queue.settlements.on_given_up = telemetry.instruments.ticket_given_up
             queue.open()
             parts.callback(queue.close)
             registry.instruments = telemetry.instruments

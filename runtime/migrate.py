@@ -1,4 +1,7 @@
-"""Brings Postgres up to date: our tables by Alembic, and those of agno's that runs and telemetry write to."""
+"""Brings Postgres up to date: our tables by Alembic, and those of agno's that runs and telemetry write to.
+
+The role `agents_readonly`, where an administrator has made it, may then read what Grafana is to show.
+"""
 
 from pathlib import Path
 
@@ -12,6 +15,17 @@ from runtime.database import SCHEMA, Database
 
 _LOCK = 7_263_544_105  # one at a time, however many runtimes start
 _AGNO_TABLES = ("sessions", "runs", "traces", "spans", "approvals")
+
+# By name: agno makes further tables when they are first used, some of which hold credentials.
+_READER = f"""
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'agents_readonly') THEN
+        GRANT USAGE ON SCHEMA {SCHEMA} TO agents_readonly;
+        GRANT SELECT ON deliveries, tickets, approval_waits, {", ".join(f"{SCHEMA}.agno_{t}" for t in _AGNO_TABLES)}
+            TO agents_readonly;
+    END IF;
+END $$
+"""
 
 
 def migrate(database_url: str) -> None:
@@ -27,6 +41,7 @@ def migrate(database_url: str) -> None:
             connection.commit()
             for table in _AGNO_TABLES:
                 database._get_table(table_type=table, create_table_if_not_found=True)
+            connection.execute(text(_READER))
             connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
             connection.commit()
     finally:

@@ -71,5 +71,5 @@ def links(run: dict[str, Any], settings: Settings) -> dict[str, str]:
         if settings.phoenix_url:
             found["phoenix"] = f"{settings.phoenix_url.rstrip('/')}/redirects/traces/{trace_id}"
     if settings.dashboards_url:
-        found["dashboard"] = f"{settings.dashboards_url.rstrip('/')}/dashboards/run?run_id={run_id}"
+        found["dashboard"] = f"{settings.dashboards_url.rstrip('/')}/dashboards/run?var-run_id={run_id}"
     return found

@@ -1,7 +1,7 @@
 """Settlements: what becomes of tickets. Those that are made at the same time are committed together."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ class Settlement:
     was: Sequence[str] | None = None  # None: running
     keep_error: bool = False
     again: bool = False  # made before, without an answer
+    component: str | None = None  # whose ticket it is; known once it is settled
 
     def row(self, n: int) -> dict[str, Any]:
         row = {"id": self.id, "n": n, "status": self.status, "worker": self.worker, "attempt": self.attempt}
@@ -40,9 +41,10 @@ class Settlement:
 
 
 class Settlements:
-    """For any number of threads and event loops."""
+    """For any number of threads and event loops. `on_given_up` is told whose ticket has failed for good."""
 
     def __init__(self, database_url: str) -> None:
+        self.on_given_up: Callable[[str], None] = lambda component: None
         self.group: Group[Settlement, str | None] = Group("settle", lambda: connect(database_url, "settle"), settle)
         self.open = self.group.open
         self.close = self.group.close
@@ -54,9 +56,13 @@ class Settlements:
         settlement whose answer was lost is looked for.
         """
         try:
-            return await self.group.do(settlement)
+            status = await self.group.do(settlement)
         except psycopg.OperationalError:
-            return await _again(self._make, replace(settlement, again=True))
+            settlement = replace(settlement, again=True)
+            status = await _again(self._make, settlement)
+        if status == "failed" and settlement.component is not None:
+            self.on_given_up(settlement.component)
+        return status
 
     async def _make(self, settlement: Settlement) -> str | None:
         return await self.group.do(settlement)
@@ -72,17 +78,19 @@ def settle(connection: Connection, settlements: Sequence[Settlement]) -> list[st
     given = json.dumps([settlement.row(n) for n, settlement in enumerate(settlements)])
     with connection.pipeline():  # one transaction
         settled = connection.execute(_SQL["settle"], {"given": given}).fetchall()
-        lanes = [lane for _, _, lane, _ in settled if lane is not None]
+        lanes = [lane for _, _, lane, _, _ in settled if lane is not None]
         if lanes:
             connection.execute(_SQL["lock_lanes"], {"lanes": lanes})
             connection.execute(_SQL["promote"], {"lanes": lanes})
-    statuses = {n: status for n, status, _, _ in settled}
+    statuses = {n: status for n, status, _, _, _ in settled}
+    for n, _, _, component, _ in settled:
+        settlements[n].component = component
     if lost := [n for n, settlement in enumerate(settlements) if settlement.again and n not in statuses]:
         rows = connection.execute(_SQL["outcomes"], {"ids": [settlements[n].id for n in lost]})
-        outcomes = {(id, attempt): status for id, attempt, status in rows}
+        outcomes = {(id, attempt): (status, component) for id, attempt, status, component in rows}
         for n in lost:
             settlement = settlements[n]
-            status = outcomes.get((settlement.id, settlement.attempt))
+            status, settlement.component = outcomes.get((settlement.id, settlement.attempt), (None, None))
             if status in ((settlement.status,) if settlement.status else ("queued", "failed")):
                 statuses[n] = status
     return [statuses.get(n) for n in range(len(settlements))]

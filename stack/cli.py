@@ -29,8 +29,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""The agent telemetry stack as processes of this machine: no Docker, no root.
 
-    PostgreSQL, ClickHouse, an OpenTelemetry Collector, Phoenix and the agent
-    runtime, under one supervisor, with all their data in one directory
+    PostgreSQL, ClickHouse, an OpenTelemetry Collector, Phoenix, the agent
+    runtime and the dashboards, under one supervisor, with all their data in one directory
     (STACK_HOME, ./.stack unless set).
 
     [bold]Start here:[/]  stack up --sample

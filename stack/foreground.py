@@ -122,6 +122,7 @@ class Foreground:
 
     def _where(self) -> None:
         places = {
+            "Dashboards": f"{self.home.dashboards_url}/dashboards",
             "AgentOS": f"{self.home.runtime_url}/docs",
             "Metrics": f"{self.home.runtime_url}/api/metrics",
             "Phoenix": f"{self.home.phoenix_url}  ({phoenix.LOGIN}, password {self.home.secrets.phoenix_password})",

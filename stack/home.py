@@ -30,12 +30,14 @@ class Secrets:
 
     postgres_superuser: str = field(default_factory=_token)
     postgres: str = field(default_factory=_token)
+    postgres_readonly: str = field(default_factory=_token)
     clickhouse: str = field(default_factory=_token)
     clickhouse_readonly: str = field(default_factory=_token)
     phoenix_secret: str = field(default_factory=_phoenix_secret)
     phoenix_api_key: str = field(default_factory=_phoenix_secret)
     phoenix_password: str = field(default_factory=lambda: secrets.token_hex(8))
     webhook: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    alerts: str = field(default_factory=_token)  # the page's alerts prove themselves to the runtime with it
 
 
 @dataclass
@@ -91,6 +93,12 @@ class Home:
         return f"postgresql://agents:{self.secrets.postgres}@127.0.0.1:{self.ports['postgres']}/agents"
 
     @property
+    def database_readonly_url(self) -> str:
+        return (
+            f"postgresql://agents_readonly:{self.secrets.postgres_readonly}@127.0.0.1:{self.ports['postgres']}/agents"
+        )
+
+    @property
     def clickhouse_url(self) -> str:
         return f"http://otel:{self.secrets.clickhouse}@127.0.0.1:{self.ports['clickhouse_http']}/otel"
 
@@ -109,6 +117,10 @@ class Home:
     @property
     def runtime_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['runtime']}"
+
+    @property
+    def dashboards_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['dashboards']}"
 
     @property
     def webhook_secret(self) -> str:

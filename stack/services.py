@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from stack import clickhouse, collector, phoenix, postgres
+from stack import alerts, clickhouse, collector, phoenix, postgres
 from stack.health import require_ok
 from stack.home import Home, write
 from stack.process import PROJECT, Command
@@ -44,13 +44,14 @@ def _runtime(home: Home) -> Command:
     """What runtime/settings.py reads. What the user has set (MODEL, OPENAI_API_KEY, OTEL_*) goes through."""
     environment = {
         "DATABASE_URL": home.database_url,
-        "CLICKHOUSE_READONLY_URL": home.clickhouse_readonly_url,
         "RUNTIME_HOST": "127.0.0.1",
         "RUNTIME_PORT": str(home.ports["runtime"]),
         "WEBHOOK_SECRET": home.webhook_secret,
         "TELEMETRY_MODE": home.mode,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{home.ports['otlp_grpc']}",
         "CLICKHOUSE_URL": home.clickhouse_url,
+        "WEBHOOK_SECRETS": alerts.webhook_secrets(home),
+        "CLICKHOUSE_READONLY_URL": home.clickhouse_readonly_url,
     }
     if home.state.phoenix:
         environment |= {"PHOENIX_URL": home.phoenix_url, "PHOENIX_API_KEY": home.phoenix_api_key}
@@ -59,8 +60,24 @@ def _runtime(home: Home) -> Command:
         "OTEL_SERVICE_NAME": "agent-runtime",
         "DEPLOYMENT_ENVIRONMENT": "local",
         "AGNO_TELEMETRY": "false",
+        "DASHBOARDS_URL": home.dashboards_url,
     }
     return Command([sys.executable, "-m", "runtime", "serve"], environment, defaults, inherit_all=True)
+
+
+def _dashboards(home: Home) -> Command:
+    """What dashboards/viewer/settings.py reads. GRAFANA_URL of the user goes through."""
+    environment = {
+        "CLICKHOUSE_READONLY_URL": home.clickhouse_readonly_url,
+        "RUNTIME_URL": home.runtime_url,
+        "DASHBOARDS_PORT": str(home.ports["dashboards"]),
+        "DASHBOARDS_STATE": str(home.path / "dashboards" / "alerts.sqlite"),
+        **alerts.receiver(home),
+    }
+    if home.state.phoenix:
+        environment["PHOENIX_URL"] = home.phoenix_url
+    defaults = {"DASHBOARDS_URL": home.dashboards_url, "DEPLOYMENT_ENVIRONMENT": "local"}
+    return Command([sys.executable, "-m", "dashboards.viewer"], environment, defaults)
 
 
 SERVICES: dict[str, Service] = {
@@ -109,6 +126,15 @@ SERVICES: dict[str, Service] = {
             lambda home: f"{home.runtime_url}/docs",
             ready=90,
             stop_seconds=30,
+        ),
+        Service(
+            "dashboards",
+            "Dashboards",
+            _dashboards,
+            lambda home: require_ok(home.ports["dashboards"], "/dashboards/api/health"),
+            lambda home: f"{home.dashboards_url}/dashboards",
+            ready=60,
+            stop_seconds=10,
         ),
     )
 }

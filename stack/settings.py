@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     """Start Phoenix."""
 
     runtime_port: Port | None = None
+    dashboards_port: Port | None = None
     phoenix_port: Port | None = None
     phoenix_grpc_port: Port | None = None
     otlp_grpc_port: Port | None = None

@@ -73,9 +73,11 @@ class Startup:
                 database.result()
                 analytics.result()
                 reading = pool.submit(self._phoenix)
+                viewing = pool.submit(self._dashboards)
                 self._start_runtime()
                 collector.result()
                 reading.result()
+                viewing.result()
             finally:
                 self._stopping.set()
 
@@ -111,6 +113,14 @@ class Startup:
         except StackError as error:
             self.board.failed("phoenix", "does not come up")
             self.warnings.append(f"{error}\nPhoenix is tried again and again; everything else works without it.")
+
+    def _dashboards(self) -> None:
+        """It needs ClickHouse only: alerts go on when the runtime is dead."""
+        try:
+            self._start("dashboards")
+        except StackError as error:
+            self.board.failed("dashboards", "does not come up")
+            self.warnings.append(f"{error}\nThe page is tried again and again; until then there are no alerts.")
 
     def _collector(self) -> None:
         if self.home.mode == "direct":

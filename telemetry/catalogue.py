@@ -101,6 +101,13 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     ),
     Instrument("agno.queue.oldest.age", "observable_gauge", "s", "Age of the oldest ticket that waits.", ("queue",)),
     Instrument(
+        "agno.queue.dead_letters",
+        "counter",
+        "{ticket}",
+        "Tickets given up: no attempt is left, or none can help.",
+        ("agent_id",),
+    ),
+    Instrument(
         "agno.agent.runs",
         "counter",
         "{run}",
@@ -132,6 +139,12 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Agents, teams and workflows served.",
         ("kind",),
         values={"kind": KINDS},
+    ),
+    Instrument(
+        "agno.agents.broken",
+        "observable_gauge",
+        "{file}",
+        "Files of agents that cannot be loaded as they are now.",
     ),
     Instrument(
         "agno.agents.reloads",

@@ -80,6 +80,9 @@ class Instruments:
     def ticket_waited(self, agent_id: str, seconds: float) -> None:
         self._record("agno.queue.wait", seconds, (agent_id,))
 
+    def ticket_given_up(self, agent_id: str) -> None:
+        self._add("agno.queue.dead_letters", 1, (agent_id,))
+
     def approval_decided(self, agent_id: str, decision: str, seconds: float) -> None:
         """`decision`: approved, rejected or expired; `seconds` since the run paused."""
         self._record("agno.approval.wait", seconds, (agent_id, decision))

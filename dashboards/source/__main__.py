@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from dashboards.source import agent, boards, fleet, health, models, pipeline, run, tools
+from dashboards.source import agent, alerting, boards, fleet, models, pipeline, run, storage, tools
 
 HERE = Path(__file__).parents[1]
-BOARDS = (fleet, agent, pipeline, models, tools, run, health)
+BOARDS = (fleet, agent, pipeline, models, tools, run, storage)
 
 
 def files() -> dict[Path, str]:
@@ -14,7 +14,7 @@ def files() -> dict[Path, str]:
     for module in BOARDS:
         dashboard = module.dashboard()
         made[Path("grafana") / "dashboards" / f"{dashboard.uid}.json"] = boards.text(dashboard)
-    return made
+    return made | alerting.files()
 
 
 if __name__ == "__main__":

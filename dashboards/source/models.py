@@ -1,6 +1,6 @@
 """Models: how often they are called, how fast they answer, what they cost, and for whom."""
 
-from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.models.dashboard import Dashboard, DynamicConfigValue
 
 from dashboards.source import boards
 from dashboards.source.panels import ERROR_RATE, TO_AGENT, Panel, bars, stat, table, timeseries, unit
@@ -8,6 +8,7 @@ from dashboards.source.sql import CALLS, COST, HERE, IN_MODEL, MINUTES, OPERATIO
 
 OF_CALLS = f"FROM {OPERATIONS} WHERE {CALLS} AND {HERE} AND {IN_MODEL}"
 ONE_BY_ONE = f"{HERE} AND $__conditionalAll(model IN (${{model:singlequote}}), $model) AND $__timeFilter(started_at)"
+USD = [*unit("currencyUSD"), DynamicConfigValue("displayName", "cost")]  # `cost` is the column that it is a sum of
 NO_CALL = "No model was called in this time."
 
 
@@ -46,8 +47,8 @@ PANELS = (
         width=5,
     ),
     stat(
-        "Time to first token",
-        "Of streamed calls, p95.",
+        "First token",
+        "Time to it in streamed calls, p95.",
         f"WITH {quantiles('sumMap(first_chunks)')}\nSELECT quantile(0.95) AS p95 {OF_CALLS}",
         unit="s",
         width=3,
@@ -139,7 +140,7 @@ PANELS = (
             "input": unit("short"),
             "output": unit("short"),
             "cached": unit("percentunit", 0),
-            "usd": unit("currencyUSD"),
+            "usd": USD,
         },
     ),
     bars(
@@ -165,7 +166,7 @@ PANELS = (
         """,
         width=10,
         empty="No call for a known user in this time: user_id comes with the webhook or the request.",
-        columns={"tokens": unit("short"), "usd": unit("currencyUSD")},
+        columns={"tokens": unit("short"), "usd": USD},
     ),
     table(
         "Failed calls",

@@ -106,8 +106,14 @@ def coloured(*steps: tuple[float | None, str]) -> list[DynamicConfigValue]:
     """The cell's background, by the steps that its value has reached."""
     return [
         DynamicConfigValue("custom.cellOptions", {"type": "color-background", "mode": "basic"}),
-        DynamicConfigValue("thresholds", {"mode": "absolute", "steps": [{"value": v, "color": c} for v, c in steps]}),
+        stepped(*steps),
     ]
+
+
+def stepped(*steps: tuple[float | None, str]) -> DynamicConfigValue:
+    """The colour of a value, by the steps that it has reached."""
+    found = [{"value": value, "color": colour} for value, colour in steps]
+    return DynamicConfigValue("thresholds", {"mode": "absolute", "steps": found})
 
 
 def mapped(**colours: str) -> list[DynamicConfigValue]:
@@ -122,9 +128,21 @@ def mapped(**colours: str) -> list[DynamicConfigValue]:
 STATUS = mapped(completed="green", error="red", cancelled="purple", paused="yellow")
 ERROR_RATE = [*unit("percentunit", 1), *coloured((None, "transparent"), (0.05, "orange"), (0.2, "red"))]
 TO_AGENT = link("This agent", "/d/agent?var-agent=${__value.raw}&${__url_time_range}")
-TO_RUN = link("This run", "/d/run?var-run_id=${__value.raw}")
-TO_PHOENIX = link("In Phoenix", "${phoenix_url}/redirects/traces/${__value.raw}", new_tab=True)
-TO_AGENTOS = link("In AgentOS", "${runtime_url}/api/runs/${__value.raw}", new_tab=True)
+# Ids are long: tables show a part, or the name of what opens, and hide the column that the link is made of.
+RUN = "substring(run_id, 1, 8) AS run, run_id"
+OPENS = "'Phoenix' AS phoenix, 'AgentOS' AS agentos, trace_id"
+TO_RUN: Columns = {
+    "run": [link("This run", "/d/run?var-run_id=${__data.fields.run_id}"), wide(90)],
+    "run_id": [HIDDEN],
+}
+TO_TRACE: Columns = {
+    "phoenix": [
+        link("In Phoenix", "${phoenix_url}/redirects/traces/${__data.fields.trace_id}", new_tab=True),
+        wide(80),
+    ],
+    "agentos": [link("In AgentOS", "${runtime_url}/api/runs/${__data.fields.run_id}", new_tab=True), wide(80)],
+    "trace_id": [HIDDEN],
+}
 
 
 def timeseries(
@@ -150,8 +168,8 @@ def timeseries(
         .display_mode(common.LegendDisplayMode.LIST)
     )
     panel.tooltip(common_options.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
-    if by:
-        panel.display_name(f"${{__field.labels.{by}}}")
+    if by:  # areas over areas would be mud
+        panel.fill_opacity(0).display_name(f"${{__field.labels.{by}}}")
     if bars:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(85).line_width(0)
         panel.stacking(common_options.StackingConfig().mode(common.StackingMode.NORMAL))

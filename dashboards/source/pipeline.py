@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards, sql
-from dashboards.source.panels import TO_AGENT, TO_RUN, stat, table, timeseries, unit, wide
+from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, stepped, table, timeseries, unit
 from dashboards.source.sql import HERE, OPERATIONS, RUNS, STEP, TIME, quantiles
 
 OF_RUNS = f"FROM {OPERATIONS} WHERE {RUNS} AND {HERE}"
@@ -20,7 +20,7 @@ PANELS = (
         """,
         unit="short",
         decimals=0,
-        width=5,
+        width=4,
     ),
     stat(
         "Duplicates",
@@ -31,7 +31,7 @@ PANELS = (
         """,
         unit="short",
         decimals=0,
-        width=3,
+        width=2,
     ),
     stat(
         "Waiting",
@@ -57,18 +57,32 @@ PANELS = (
         width=4,
     ),
     stat(
+        "Given up",
+        "Tickets that no attempt is left for: the dead letters.",
+        f"SELECT sum(increase) AS tickets FROM {sql.increases('agno.queue.dead_letters', {}, where=AGENTS_METRIC)}",
+        unit="short",
+        decimals=0,
+        steps=((None, "text"), (1, "red")),
+        width=3,
+    ),
+    stat(
         "Approvals",
         "Calls that wait for a person.",
         sql.gauge("agno.approvals.pending", {}, aggregate="max", result="pending", where=AGENTS_METRIC),
         unit="short",
         steps=((None, "text"), (1, "yellow")),
-        width=3,
+        width=2,
     ),
     stat(
-        "Agents served",
-        "Agents, teams and workflows that were read from their files.",
-        sql.gauge("agno.agents.loaded", {}, aggregate="sum", result="agents"),
+        "Agents",
+        "Agents, teams and workflows that are served, and files that cannot be loaded as they are now.",
+        f"""
+        SELECT
+            ({sql.gauge("agno.agents.loaded", {}, aggregate="sum", result="served")}) AS served,
+            ({sql.gauge("agno.agents.broken", {}, aggregate="max", result="broken")}) AS broken
+        """,
         unit="short",
+        units={"broken": [stepped((None, "text"), (1, "red"))]},
         width=3,
     ),
     timeseries(
@@ -166,19 +180,19 @@ PANELS = (
         "Given up",
         "Runs from webhooks whose last attempt failed. One that waits for its next attempt is here until it begins.",
         f"""
-        SELECT run_id AS run, any(agent_id) AS agent, any(source) AS via, max(attempt) AS attempts,
+        SELECT {RUN}, any(agent_id) AS agent, any(source) AS via, max(attempt) AS attempts,
             max(started_at) AS newest, argMax(error_type, attempt) AS error,
             substring(argMax(error_message, attempt), 1, 300) AS message
         FROM runs
         WHERE source != '' AND $__timeFilter(started_at) AND {HERE} AND run_id IN (
             SELECT run_id FROM runs WHERE status = 'error' AND source != '' AND $__timeFilter(started_at) AND {HERE}
         )
-        GROUP BY run HAVING argMax(status, attempt) = 'error'
+        GROUP BY run_id HAVING argMax(status, attempt) = 'error'
         ORDER BY newest DESC LIMIT 20
         """,
         width=14,
         empty="No run was given up in this time.",
-        columns={"run": [TO_RUN, wide(120)], "agent": [TO_AGENT], "newest": unit("dateTimeFromNow")},
+        columns={**TO_RUN, "agent": [TO_AGENT], "newest": unit("dateTimeFromNow")},
     ),
     table(
         "Sources",

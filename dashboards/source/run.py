@@ -4,11 +4,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards
 from dashboards.source.panels import (
+    OPENS,
+    RUN,
     STATUS,
     TO_AGENT,
-    TO_AGENTOS,
-    TO_PHOENIX,
     TO_RUN,
+    TO_TRACE,
     logs,
     mapped,
     table,
@@ -32,10 +33,10 @@ PANELS = (
         "A team's members and a workflow's steps have runs of their own; another attempt is another row.",
         f"""
         {TRACE}
-        SELECT run_id AS run, kind, agent_id AS agent, status, attempt, started_at AS started, duration,
+        SELECT {RUN}, kind, agent_id AS agent, status, attempt, started_at AS started, duration,
             queue_wait AS waited, input_tokens AS input, output_tokens AS output, cost, session_id AS session,
             user_id AS user, error_type AS error, substring(error_message, 1, 300) AS message,
-            trace_id AS phoenix, run_id AS agentos
+            {OPENS}
         FROM runs
         WHERE trace_id = trace AND trace != '' AND started_at >= began AND started_at <= ended
         ORDER BY started_at
@@ -44,7 +45,8 @@ PANELS = (
         height=6,
         empty=NONE,
         columns={
-            "run": [TO_RUN, wide(110)],
+            **TO_RUN,
+            **TO_TRACE,
             "agent": [TO_AGENT],
             "status": STATUS,
             "started": unit("dateTimeAsIso"),
@@ -53,8 +55,6 @@ PANELS = (
             "input": unit("short"),
             "output": unit("short"),
             "cost": unit("currencyUSD"),
-            "phoenix": [TO_PHOENIX, wide(90)],
-            "agentos": [TO_AGENTOS, wide(90)],
         },
     ),
     waterfall(
@@ -125,7 +125,7 @@ PANELS = (
         "The other runs of the session, the newest first.",
         f"""
         {TRACE}
-        SELECT run_id AS run, agent_id AS agent, status, duration, started_at AS started
+        SELECT {RUN}, agent_id AS agent, status, duration, started_at AS started
         FROM runs
         WHERE $__timeFilter(started_at) AND session_id != '' AND session_id IN (
             SELECT SessionId FROM otel_traces
@@ -138,7 +138,7 @@ PANELS = (
         height=10,
         empty="No run of its session is known.",
         columns={
-            "run": [TO_RUN, wide(120)],
+            **TO_RUN,
             "agent": [TO_AGENT],
             "status": STATUS,
             "duration": unit("s"),

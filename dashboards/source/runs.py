@@ -1,11 +1,16 @@
 """Panels about runs, which more than one dashboard shows. `here` is what chooses the runs, as a condition in SQL."""
 
+from collections.abc import Sequence
+
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
 from dashboards.source.panels import (
+    OPENS,
+    RUN,
     STATUS,
     TO_AGENT,
-    TO_AGENTOS,
-    TO_PHOENIX,
     TO_RUN,
+    TO_TRACE,
     Panel,
     stat,
     table,
@@ -15,17 +20,19 @@ from dashboards.source.panels import (
 )
 from dashboards.source.sql import COST, MINUTES, PERCENTILES, TIME, quantiles
 
-_LINKS = {
-    "run": [TO_RUN, wide(120)],
+_COLUMNS = {
+    **TO_RUN,
+    **TO_TRACE,
     "agent": [TO_AGENT],
     "started": [*unit("dateTimeFromNow"), wide(130)],
     "duration": [*unit("s"), wide(90)],
     "status": [*STATUS, wide(100)],
     "tokens": [*unit("short"), wide(80)],
-    "cost": [*unit("currencyUSD"), wide(90)],
-    "phoenix": [TO_PHOENIX, wide(90)],
-    "agentos": [TO_AGENTOS, wide(90)],
 }
+
+
+def _columns(names: str) -> dict[str, Sequence[DynamicConfigValue]]:
+    return {name: _COLUMNS[name] for name in names.split()}
 
 
 def totals(of_runs: str, of_calls: str, *, width: int) -> tuple[Panel, ...]:
@@ -73,7 +80,7 @@ def totals(of_runs: str, of_calls: str, *, width: int) -> tuple[Panel, ...]:
 
 def by_status(of_runs: str, *, width: int) -> Panel:
     return timeseries(
-        "Runs by status",
+        "Runs per minute, by status",
         "Runs that ended, per minute. An attempt that failed and was tried again counts as a run of its own.",
         f"SELECT {TIME}, outcome AS status, sum(calls) / {MINUTES} AS runs\n{of_runs}\n"
         "GROUP BY time, status ORDER BY time",
@@ -101,15 +108,15 @@ def slowest(*, width: int, here: str) -> Panel:
         "Slowest runs",
         "With their trace in Phoenix and their run in AgentOS.",
         f"""
-        SELECT run_id AS run, agent_id AS agent, status, duration, input_tokens + output_tokens AS tokens,
-            started_at AS started, trace_id AS phoenix, run_id AS agentos
+        SELECT {RUN}, agent_id AS agent, status, duration, input_tokens + output_tokens AS tokens,
+            started_at AS started, {OPENS}
         FROM runs
         WHERE $__timeFilter(started_at) AND {here}
         ORDER BY duration DESC LIMIT 20
         """,
         width=width,
         empty="No run in this time.",
-        columns=_LINKS,
+        columns=_columns("run run_id agent status duration tokens started phoenix agentos trace_id"),
     )
 
 
@@ -118,15 +125,15 @@ def failed(*, width: int, here: str) -> Panel:
         "Failed runs",
         "The newest first, with their trace in Phoenix and their run in AgentOS.",
         f"""
-        SELECT run_id AS run, agent_id AS agent, error_type AS error, substring(error_message, 1, 300) AS message,
-            duration, started_at AS started, trace_id AS phoenix, run_id AS agentos
+        SELECT {RUN}, agent_id AS agent, error_type AS error, substring(error_message, 1, 300) AS message,
+            duration, started_at AS started, {OPENS}
         FROM runs
         WHERE status = 'error' AND $__timeFilter(started_at) AND {here}
         ORDER BY started_at DESC LIMIT 20
         """,
         width=width,
         empty="No run failed in this time.",
-        columns=_LINKS,
+        columns=_columns("run run_id agent duration started phoenix agentos trace_id"),
     )
 
 
@@ -137,12 +144,12 @@ def sessions(*, width: int, here: str) -> Panel:
         f"""
         SELECT session_id AS session, any(user_id) AS user, count() AS runs, countIf(status = 'error') / runs AS failed,
             sum(duration) AS duration, sum(input_tokens + output_tokens) AS tokens, max(started_at) AS started,
-            argMax(run_id, started_at) AS run
-        FROM runs
+            argMax(one.run_id, one.started_at) AS run_id, substring(run_id, 1, 8) AS run
+        FROM runs AS one
         WHERE session_id != '' AND $__timeFilter(started_at) AND {here}
         GROUP BY session ORDER BY tokens DESC LIMIT 20
         """,
         width=width,
         empty="No session in this time.",
-        columns={**_LINKS, "failed": unit("percentunit", 0)},
+        columns={**_columns("duration tokens started run run_id"), "failed": unit("percentunit", 0)},
     )

@@ -3,7 +3,18 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards
-from dashboards.source.panels import ERROR_RATE, TO_AGENT, TO_PHOENIX, TO_RUN, stat, table, timeseries, unit, wide
+from dashboards.source.panels import (
+    ERROR_RATE,
+    OPENS,
+    RUN,
+    TO_AGENT,
+    TO_RUN,
+    TO_TRACE,
+    stat,
+    table,
+    timeseries,
+    unit,
+)
 from dashboards.source.sql import HERE, IN_TOOL, MINUTES, OPERATIONS, TIME, TOOLS, quantiles
 
 OF_TOOLS = f"FROM {OPERATIONS} WHERE {TOOLS} AND {HERE} AND {IN_TOOL}"
@@ -84,21 +95,22 @@ PANELS = (
         "By tool, agent and type of error, with the newest message and its run.",
         f"""
         SELECT tool, agent_id AS agent, error_type AS error, count() AS calls,
-            substring(argMax(error_message, started_at), 1, 300) AS message, argMax(run_id, started_at) AS run
-        FROM tool_calls
+            substring(argMax(error_message, started_at), 1, 300) AS message,
+            argMax(call.run_id, started_at) AS run_id, substring(run_id, 1, 8) AS run
+        FROM tool_calls AS call
         WHERE failed AND {ONE_BY_ONE}
         GROUP BY tool, agent, error ORDER BY calls DESC LIMIT 50
         """,
         width=12,
         empty="No tool call failed in this time.",
-        columns={"agent": [TO_AGENT], "run": [TO_RUN, wide(120)]},
+        columns={"agent": [TO_AGENT], **TO_RUN},
     ),
     table(
         "Slowest calls",
         "With their run and its trace.",
         f"""
         SELECT tool, agent_id AS agent, duration, failed ? 'failed' : 'ok' AS result, started_at AS started,
-            run_id AS run, trace_id AS phoenix
+            {RUN}, {OPENS}
         FROM tool_calls
         WHERE {ONE_BY_ONE}
         ORDER BY duration DESC LIMIT 20
@@ -109,8 +121,8 @@ PANELS = (
             "agent": [TO_AGENT],
             "duration": unit("s"),
             "started": unit("dateTimeFromNow"),
-            "run": [TO_RUN],
-            "phoenix": [TO_PHOENIX],
+            **TO_RUN,
+            **TO_TRACE,
         },
     ),
 )

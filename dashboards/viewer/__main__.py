@@ -4,10 +4,9 @@ import logging
 import sqlite3
 import sys
 
-import uvicorn
 from pydantic import ValidationError
 
-from dashboards.viewer.app import create_app
+from dashboards.viewer.app import create_app, make_server
 from dashboards.viewer.boards import BoardError
 from dashboards.viewer.rules import RulesError
 from dashboards.viewer.settings import Settings
@@ -26,15 +25,7 @@ def main() -> None:
     except (BoardError, RulesError, OSError, sqlite3.Error) as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    uvicorn.run(
-        app,
-        host="127.0.0.1",  # who may see it from elsewhere is for a proxy to say
-        port=settings.dashboards_port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
+    make_server(app, settings).run()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
 
@@ -52,3 +53,18 @@ def create_app(settings: Settings, *, dashboards: Path = boards.GENERATED, alert
     for router in (api(context), alerts_api(context), pages(context)):
         app.include_router(router)
     return app
+
+
+def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """On loopback: who may see the page from elsewhere is for a proxy to say."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=settings.dashboards_port,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )

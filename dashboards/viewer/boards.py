@@ -11,7 +11,7 @@ from dashboards.viewer import macros
 from dashboards.viewer.macros import ALL, MacroError, Query, Variable
 
 GENERATED = Path(__file__).resolve().parents[1] / "grafana" / "dashboards"
-ORDER = ("fleet", "agent", "pipeline", "models", "tools", "run", "health")
+ORDER = ("fleet", "agent", "pipeline", "models", "tools", "run", "storage")
 PANELS = frozenset({"timeseries", "stat", "table", "bargauge", "heatmap", "traces", "logs", "row", "text"})
 
 

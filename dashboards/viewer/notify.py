@@ -3,7 +3,6 @@
 import itertools
 import json
 import logging
-import time
 from typing import Any
 
 import httpx
@@ -36,7 +35,7 @@ class Notifier:
     def close(self) -> None:
         self._client.close()
 
-    def deliver(self) -> None:
+    def deliver(self, now: float) -> None:
         """Posts what is due. What is not taken stays due; what is refused for good is not sent again.
 
         Raises sqlite3.Error.
@@ -51,7 +50,7 @@ class Notifier:
                 self._say(f"alerts wait for {httpx.URL(self._url).host}: {error}")
                 return
             for one in group:
-                self._history.posted(one, time.time())
+                self._history.posted(one, now)
 
     def _body(self, rule: str, status: str, alerts: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -86,7 +85,7 @@ class Notifier:
     def _retrying(self) -> Retrying:
         return Retrying(
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential(multiplier=0.5, max=4),
+            wait=wait_exponential(multiplier=0.25, max=4),
             retry=retry_if_exception_type(Away),
             reraise=True,
         )

@@ -35,7 +35,7 @@ def pages(context: Context) -> APIRouter:
         first = next(iter(context.boards), "alerts")
         return RedirectResponse(f"/dashboards/{first}", 307)
 
-    @router.get("/dashboards/health")
+    @router.get("/dashboards/api/health")
     async def health() -> dict[str, object]:
         """200 also while ClickHouse is away: a restart of the page would not help."""
         current = context.evaluation.current

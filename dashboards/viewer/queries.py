@@ -62,14 +62,14 @@ class ClickHouse:
         if self._client is not None:
             self._client.close()
 
-    async def ask(self, sql: str, parameters: Mapping[str, str], limits: Limits = PANEL) -> dict[str, Any]:
-        """`query` in a thread. Raises a Problem."""
+    async def ask(self, sql: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """A panel's query, in a thread. Raises a Problem."""
         try:
-            return await to_thread.run_sync(self.query, sql, parameters, limits, limiter=self._limiter)
+            return await to_thread.run_sync(self.query, sql, parameters, PANEL, limiter=self._limiter)
         except QueryError as error:
             raise error.problem from error
 
-    def query(self, sql: str, parameters: Mapping[str, str], limits: Limits = PANEL) -> dict[str, Any]:
+    def query(self, sql: str, parameters: Mapping[str, str], limits: Limits) -> dict[str, Any]:
         """ClickHouse's JSONCompact: meta, data, rows, statistics. Times are Unix seconds. Raises QueryError."""
         settings = {
             "date_time_output_format": "unix_timestamp",

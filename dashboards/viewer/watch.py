@@ -43,12 +43,15 @@ class Watch:
             self._stopping.wait(max(0.0, self._seconds - (time.monotonic() - began)))
 
     def _notify(self) -> None:
-        assert self._notifier is not None
         while not self._stopping.is_set():
             self._evaluated.wait()
             self._evaluated.clear()
             if not self._stopping.is_set():
-                _guarded(self._notifier.deliver)
+                _guarded(self._deliver)
+
+    def _deliver(self) -> None:
+        if self._notifier is not None:
+            self._notifier.deliver(time.time())
 
 
 def _guarded(step: Callable[[], None]) -> None:

@@ -133,13 +133,13 @@ WITH given AS (
       AND (g.worker IS NULL OR t.locked_by = g.worker) AND (g.attempt IS NULL OR t.attempt = g.attempt)
     RETURNING
         g.n, t.status, t.status = 'queued' AND t.available_at <= now() AS claimable,
-        CASE WHEN t.head AND t.status IN ('completed', 'failed', 'cancelled') THEN t.lane END AS freed
+        CASE WHEN t.head AND t.status IN ('completed', 'failed', 'cancelled') THEN t.lane END AS freed, t.component_id
 )
-SELECT n, status, freed, (SELECT pg_notify('tickets', '') FROM settled WHERE claimable LIMIT 1) FROM settled
+SELECT n, status, freed, component_id, (SELECT pg_notify('tickets', '') FROM settled WHERE claimable LIMIT 1) FROM settled
 
 -- outcomes --
 -- What became of tickets whose settlement had no answer. An attempt that is over has this number until the next begins.
-SELECT id, attempt, status FROM tickets WHERE id = ANY(%(ids)s) AND status <> 'running'
+SELECT id, attempt, status, component_id FROM tickets WHERE id = ANY(%(ids)s) AND status <> 'running'
 
 -- promote --
 -- In each of these lanes that has no head, the first that waits becomes it.

@@ -137,8 +137,8 @@ def fresh_clickhouse(home: Home) -> Iterator[ClickHouse]:
 @pytest.fixture
 def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
     """A fresh database with our schema on the session's server."""
-    with fresh_clickhouse(clickhouse_server) as clickhouse:
-        yield clickhouse
+    with fresh_clickhouse(clickhouse_server) as server:
+        yield server
 
 
 @pytest.fixture

@@ -81,7 +81,13 @@ def test_every_attribute_is_of_the_catalogue_and_bounded(runtime: Runtime) -> No
     assert [i["name"] for i in found] == [i.name for i in INSTRUMENTS]
     empty = {i["name"] for i in found if not i["values"]}
     assert empty <= {
-        *("agno.agents.reloads", "agno.approvals.pending", "agno.approval.wait", "agno.telemetry.missing"),
+        *(
+            "agno.agents.reloads",
+            "agno.queue.dead_letters",
+            "agno.approvals.pending",
+            "agno.approval.wait",
+            "agno.telemetry.missing",
+        ),
         *("agno.model.cost", "agno.telemetry.logs"),
         *("gen_ai.execute_tool.duration", "gen_ai.client.operation.time_to_first_chunk"),
     }
@@ -234,7 +240,7 @@ def test_where_a_run_is(runtime: Runtime) -> None:
     done = runtime.ticket(first["run_id"])
     assert done["status"] == "completed" and 2 <= done["duration_seconds"] < 10
     assert done["accepted_at"] < done["started_at"] < done["finished_at"]
-    assert done["links"]["dashboard"] == f"https://dashboards.example/dashboards/run?run_id={first['run_id']}"
+    assert done["links"]["dashboard"] == f"https://dashboards.example/dashboards/run?var-run_id={first['run_id']}"
     for name in ("run", "session", "trace"):
         assert runtime.get(done["links"][name]).is_success, name
 

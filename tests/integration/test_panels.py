@@ -50,7 +50,7 @@ def with_something(answers: Answers) -> set[str]:
 
 def test_on_nothing_every_panel_answers(page: Page) -> None:
     shown = with_something(ask(page))
-    assert shown <= {"health: ClickHouse", "health: Tables of ClickHouse"}
+    assert shown <= {"storage: ClickHouse", "storage: Tables of ClickHouse"}
 
 
 def test_on_little_every_panel_shows_it(page: Page, otel: Client, writer: DirectWriter) -> None:

@@ -109,9 +109,11 @@ def test_a_broken_file_keeps_its_last_good_version(runtime: Runtime, agents: Pat
     assert runtime.get("/agents/careful").json()["description"] == "good"
     assert runtime.send("careful", {"input": "x"}, agent="careful").status_code == 202
     assert runtime.metric("agno_agents_reloads_total", outcome="error") == 1
+    assert runtime.metric("agno_agents_broken") == 1
     save(agents, "careful", "mended")
     shows(runtime, "careful", "mended")
     assert file(runtime, "careful.py")["error"] is None
+    assert runtime.metric("agno_agents_broken") == 0
 
 
 @pytest.mark.parametrize("way", ["queue", "http"])

@@ -67,6 +67,31 @@ def test_what_another_has_begun_is_not_ours(queue: Queue, migrated: str) -> None
         assert settle(connection, [replace(settlement, again=True)]) == [None]
 
 
+def test_who_gives_a_ticket_up_is_told_once(queue: Queue, migrated: str) -> None:
+    """Not of one that will be tried again, nor of one that a person stopped."""
+    given_up: list[str] = []
+    queue.settlements.on_given_up = given_up.append
+
+    async def all_of_them() -> None:
+        for name, attempts in {"tried": 1, "hopeless": 2, "swept": 1, "stopped": 1}.items():
+            await queue.enqueue_job(job(name, component_id=f"of-{name}", max_attempts=attempts))
+        assert len(queue.claim("w", 4, LEASE)) == 4
+        assert await queue.retry_or_fail_job("tried", "w", 1, "broken") == "failed"
+        assert await queue.retry_or_fail_job("tried", "w", 1, "broken") is None
+        assert await queue.retry_or_fail_job("hopeless", "w", 1, "broken", 0) == "queued"
+        assert await queue.complete_job("stopped", "w", 1, "cancelled")
+        assert given_up == ["of-tried"]
+        assert len(queue.claim("w", 4, LEASE)) == 1
+        assert await queue.complete_job("hopeless", "w", 2, "failed", "permanent: it is gone")
+        assert await queue.settle_swept_job("swept", "w", "failed", "its worker is gone")
+        assert given_up == ["of-tried", "of-hopeless", "of-swept"]
+
+    asyncio.run(all_of_them())
+    again = Settlement("tried", "failed", "w", 1, again=True)
+    with closing(connect(migrated, "test")) as connection:
+        assert settle(connection, [again]) == ["failed"] and again.component == "of-tried"
+
+
 def test_a_closed_queue_is_told_at_once(queue: Queue) -> None:
     queue.close()
     with pytest.raises(psycopg.InterfaceError):

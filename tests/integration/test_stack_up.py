@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -62,6 +63,7 @@ def test_in_the_background(home: Home) -> None:
     first = stack(home, "up", "--detach", "--no-phoenix", "--timings")
     assert first.returncode == 0, first.stdout + first.stderr
     assert f"{Home.open(home.path).runtime_url}/docs" in first.stdout
+    assert f"{Home.open(home.path).dashboards_url}/dashboards" in first.stdout
     assert "resident" in first.stdout
 
     found = status(home)
@@ -70,7 +72,9 @@ def test_in_the_background(home: Home) -> None:
         "clickhouse": True,
         "collector": True,
         "runtime": True,
+        "dashboards": True,
     }
+    dashboards_work(Home.open(home.path))
     assert found["mode"] == "collector"
     assert found["memory"] < 2e9
 
@@ -89,6 +93,19 @@ def test_in_the_background(home: Home) -> None:
 
     assert stack(home, "reset", "--yes").returncode == 0
     assert not home.path.exists()
+
+
+def dashboards_work(home: Home) -> None:
+    """The page is served, its queries are answered, and what it would post as an alert the runtime lets in."""
+    page = f"{home.dashboards_url}/dashboards"
+    assert httpx.get(f"{page}/api/settings").json()["runtime_url"] == home.runtime_url
+    boards = httpx.get(f"{page}/api/boards").json()
+    assert boards
+    for board in boards:
+        assert httpx.get(f"{page}/api/boards/{board['uid']}/variables").status_code == 200
+    headers = {"authorization": f"Bearer {home.secrets.alerts}"}
+    answer = httpx.post(f"{home.runtime_url}/api/sources/alertmanager", json={"alerts": []}, headers=headers)
+    assert answer.status_code in (200, 202, 404), answer.text  # 404: no agent has a trigger for it
 
 
 def test_in_the_foreground_it_shows_restarts_and_stops_in_order(home: Home, tmp_path: Path) -> None:
@@ -111,7 +128,9 @@ def test_in_the_foreground_it_shows_restarts_and_stops_in_order(home: Home, tmp_
         process.kill()
         process.wait()
     said = output.read_text()
-    stopped = [said.index(f"{title}: stopped") for title in ("Runtime", "Collector", "ClickHouse", "PostgreSQL")]
+    stopped = [
+        said.index(f"{title}: stopped") for title in ("Dashboards", "Runtime", "Collector", "ClickHouse", "PostgreSQL")
+    ]
     assert stopped == sorted(stopped)
     assert not Supervisor(home).running()
 

@@ -28,6 +28,7 @@ def everything(recorded: Recorded) -> Exposition:
     i.webhook_answered("support", "webhook", "accepted", 0.01)
     i.dedup_decided("webhook", "miss")
     i.ticket_waited("support", 0.0)
+    i.ticket_given_up("support")
     i.agents_reloaded("ok")
     i.tool_finished("search", 0.2, None)
     i.model_called("openai", "gpt", 1.0, 0.3, {"input": 10, "output": 3}, None)

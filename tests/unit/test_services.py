@@ -1,5 +1,6 @@
 """What the services are started with."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,34 @@ def test_agents_look_at_the_telemetry_as_a_user_who_can_only_read(home: Home) ->
     environment = SERVICES["runtime"].command(home).full_environment()
     assert environment["CLICKHOUSE_READONLY_URL"] == home.clickhouse_readonly_url
     assert home.clickhouse_readonly_url.startswith("http://readonly:")
+
+
+def test_the_pages_alerts_are_let_in_beside_the_users_sources(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def both() -> tuple[dict[str, str], dict[str, list[str] | str]]:
+        page = SERVICES["dashboards"].command(home).full_environment()
+        runtime = SERVICES["runtime"].command(home).full_environment()
+        return page, json.loads(runtime["WEBHOOK_SECRETS"])
+
+    page, secrets = both()
+    assert page["ALERT_WEBHOOK_URL"] == f"{home.runtime_url}/api/sources/alertmanager"
+    assert secrets == {"alertmanager": [page["ALERT_WEBHOOK_SECRET"]]}
+    monkeypatch.setenv("WEBHOOK_SECRETS", '{"github": "12345678", "alertmanager": "abcdefgh ijklmnop"}')
+    page, secrets = both()
+    assert secrets == {"github": "12345678", "alertmanager": ["abcdefgh", "ijklmnop", page["ALERT_WEBHOOK_SECRET"]]}
+    for wrong in ("{", "[1]", '{"alertmanager": 5}'):
+        monkeypatch.setenv("WEBHOOK_SECRETS", wrong)
+        assert SERVICES["runtime"].command(home).environment["WEBHOOK_SECRETS"] == wrong  # the runtime says why
+
+
+def test_another_receiver_of_alerts_does_not_get_our_secret(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://alerts.example/")
+    page = SERVICES["dashboards"].command(home).full_environment()
+    assert page["ALERT_WEBHOOK_URL"] == "https://alerts.example/"
+    assert home.secrets.alerts not in page.values()
+
+
+def test_the_page_reads_as_the_user_that_may_only_read(home: Home) -> None:
+    page = SERVICES["dashboards"].command(home).full_environment()
+    assert page["CLICKHOUSE_READONLY_URL"] == home.clickhouse_readonly_url
+    assert not {home.secrets.clickhouse, home.secrets.postgres} & {*page.values()}
+    assert home.clickhouse_url not in page.values()

@@ -223,8 +223,8 @@ PANELS = (
 
 def dashboard() -> Dashboard:
     return boards.board(
-        "health",
-        "Storage and telemetry health",
+        "storage",
+        "Storage and telemetry",
         "What the stores hold, what is on its way, what was lost or is missing.",
         PANELS,
         variables=(boards.INTERVAL,),

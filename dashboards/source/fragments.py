@@ -1,0 +1,128 @@
+"""Parts of the rules' queries. Names of metrics and attributes are looked up, so that one that is gone ends generation.
+
+Times end now. Runs are taken by the time of their end: what arrives an hour late is an hour old, and fires nothing.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dashboards.source.objectives import Objectives
+from telemetry.catalogue import BY_NAME
+
+FRESH = 120  # seconds in which a process that lives has sent its metrics: four exports, or two at the SDK's minute
+LONGEST = 2 * 3600  # seconds: a run that took longer is not seen when it ends; RunStuckInProgress has told of it
+DAY = 24 * 3600
+
+_TABLES = MappingProxyType(
+    {
+        "counter": "otel_metrics_sum",
+        "up_down_counter": "otel_metrics_sum",
+        "observable_gauge": "otel_metrics_gauge",
+        "histogram": "otel_metrics_histogram",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """An instrument of the catalogue. Raises KeyError for a name, an attribute or a value that it does not have."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        BY_NAME[self.name]
+
+    def attribute(self, key: str) -> str:
+        """Its value, as SQL."""
+        if key not in BY_NAME[self.name].attributes:
+            raise KeyError(f"{self.name} has no attribute {key}")
+        return f"Attributes['{key}']"
+
+    def value(self, key: str, value: str) -> str:
+        """One of the attribute's declared values, as SQL."""
+        self.attribute(key)
+        if value not in BY_NAME[self.name].values[key]:
+            raise KeyError(f"{self.name}: {key} is never {value}")
+        return text(value)
+
+    def points(self, seconds: float, where: str = "") -> str:
+        """FROM and WHERE: the points of the last `seconds`."""
+        table = _TABLES[BY_NAME[self.name].kind]
+        return f"FROM {table} WHERE MetricName = {text(self.name)} AND TimeUnix >= {ago(seconds)}" + where
+
+
+def text(value: str) -> str:
+    """As a literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def ago(seconds: float) -> str:
+    return f"now() - INTERVAL {seconds:.0f} SECOND"
+
+
+def objective(objectives: Objectives, key: str, agent: str = "agent_id") -> str:
+    """The objective `key` of the agent that the column names."""
+    default, differing = float(getattr(objectives.defaults, key)), objectives.differing(key)
+    if not differing:
+        return f"toFloat64({default})"
+    names = ", ".join(map(text, differing))
+    return f"transform({agent}, [{names}], {list(differing.values())}, {default})"
+
+
+def ended(seconds: float, statuses: tuple[str, ...] = ("completed", "error")) -> str:
+    """Attempts of runs that ended within the last `seconds`: agent_id, trace_id, status, duration, ended_at.
+
+    What a person cancelled, and what pauses for one, says nothing of the agent.
+    """
+    runs = Metric("agno.agent.runs")
+    chosen = ", ".join(runs.value("status", status) for status in statuses)
+    return f"""
+    SELECT CAST(agent_id AS String) AS agent_id, trace_id, status, duration,
+        started_at + toIntervalMillisecond(toInt64(duration * 1000)) AS ended_at
+    FROM runs
+    WHERE status IN ({chosen}) AND started_at >= {ago(seconds + LONGEST)} AND ended_at >= {ago(seconds)}"""
+
+
+def risen(name: str, labels: dict[str, str], seconds: float, where: str = "") -> str:
+    """By how much a counter rose within the last `seconds`: the labels (name: SQL), value.
+
+    A process that starts counts from nothing: its series are new, or fall (with a stable service.instance.id). Both are
+    a rise by what they then have. What came before is looked for in a whole day, so that a series is not taken for new
+    because its points of the last minutes had not arrived.
+    """
+    columns = ", ".join(f"{sql} AS {label}" for label, sql in labels.items())
+    names = ", ".join(labels)
+    return f"""
+    SELECT {names}, sum(Value - if(Value < before, 0, before)) AS value
+    FROM (
+        SELECT {columns}, TimeUnix, Value, lagInFrame(Value) OVER (
+            PARTITION BY SeriesHash ORDER BY TimeUnix ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
+        ) AS before
+        {Metric(name).points(DAY, where)}
+    )
+    WHERE TimeUnix >= {ago(seconds)}
+    GROUP BY {names}"""
+
+
+def newest(name: str, labels: dict[str, str], where: str = "") -> str:
+    """The value that each process sent last, the largest of them: the labels (name: SQL), value.
+
+    Of processes that live: what a dead one sent last is not true any more.
+    """
+    columns = ", ".join(f"{sql} AS {label}" for label, sql in labels.items())
+    names = ", ".join(labels)
+    return f"""
+    SELECT {names}, max(last) AS value
+    FROM (
+        SELECT {columns}, argMax(Value, TimeUnix) AS last
+        {Metric(name).points(FRESH, where)}
+        GROUP BY {names}, SeriesHash
+    )
+    GROUP BY {names}"""
+
+
+def failed_run(agents: str) -> str:
+    """The trace of the newest run that failed of each of these agents (a query): agent_id, trace_id."""
+    return f"""
+    SELECT agent_id, argMax(trace_id, ended_at) AS trace_id FROM ({ended(LONGEST, ("error",))})
+    WHERE agent_id IN ({agents}) GROUP BY agent_id"""

@@ -1,0 +1,102 @@
+"""`python -m dashboards.viewer` with the committed dashboards and rules."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from stack.ports import find_free
+from stack.process import PROJECT
+from tests.integration.conftest import ClickHouse
+from tests.integration.dashboards.viewing import Page
+from tests.integration.runtimes import until
+
+
+@contextmanager
+def process(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ALERT_")} | settings
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "dashboards.viewer"], env=environment, cwd=PROJECT, stdout=output, stderr=output
+        )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def test_every_committed_query_is_answered(database: ClickHouse, tmp_path: Path) -> None:
+    port = find_free(set())
+    page = Page(f"http://127.0.0.1:{port}")
+    settings = {
+        "CLICKHOUSE_READONLY_URL": database.readonly_url,
+        "DASHBOARDS_PORT": str(port),
+        "DASHBOARDS_STATE": str(tmp_path / "new" / "alerts.sqlite"),
+        "ALERT_SECONDS": "1",
+    }
+    with process(tmp_path / "log", **settings) as started:
+        until(lambda: started.poll() is not None or is_up(page), 60)
+        addresses = {c.laddr.ip for c in psutil.Process(started.pid).net_connections() if c.status == "LISTEN"}
+        assert addresses == {"127.0.0.1"}
+        boards = page.get("/dashboards/api/boards").json()
+        assert {"fleet", "agent", "pipeline", "models", "tools", "run", "health"} <= {one["uid"] for one in boards}
+        wrong = {path: text for board in boards for path, text in refused(page, board["uid"])}
+        assert not wrong
+        until(lambda: page.alerts()["evaluated_at"], 60)
+        assert {one["name"]: one["error"] for one in page.alerts()["rules"] if one["error"]} == {}
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(30) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def refused(page: Page, uid: str) -> Iterator[tuple[str, str]]:
+    """The queries of a board that are not answered, with why."""
+    board = page.get(f"/dashboards/api/boards/{uid}").json()
+    panels = [inner for panel in board["panels"] for inner in (panel, *(panel.get("panels") or []))]
+    paths = [f"panels/{panel['id']}/{target['refId']}" for panel in panels for target in panel.get("targets", [])]
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        for path in (*paths, "variables", "annotations"):
+            answer = client.get(f"{page.url}/dashboards/api/boards/{uid}/{path}?from=now-6h&to=now")
+            if answer.status_code != 200:
+                yield f"{uid}/{path}", answer.text
+
+
+def is_up(page: Page) -> bool:
+    try:
+        return page.get("/dashboards/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for settings, said in (
+        ({"CLICKHOUSE_READONLY_URL": ""}, "CLICKHOUSE_READONLY_URL: Field required"),
+        ({"CLICKHOUSE_READONLY_URL": "http://x", "PHOENIX_URL": "javascript:alert(1)"}, "PHOENIX_URL: write it as"),
+        ({"CLICKHOUSE_READONLY_URL": "http://x", "DASHBOARDS_STATE": "/proc/alerts.sqlite"}, "Error: "),
+    ):
+        with process(log, **settings) as started:
+            assert started.wait(60) == 2
+        assert said in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_a_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        settings = {
+            "CLICKHOUSE_READONLY_URL": "http://127.0.0.1:1",
+            "DASHBOARDS_PORT": str(server.getsockname()[1]),
+            "DASHBOARDS_STATE": str(tmp_path / "alerts.sqlite"),
+        }
+        with process(tmp_path / "log", **settings) as started:
+            assert started.wait(60) not in (0, None)
+    assert "address already in use" in (tmp_path / "log").read_text()
