@@ -61,6 +61,12 @@ def test_phoenix_is_locked_and_silent(home: Home) -> None:
     assert environment["PHOENIX_DISABLE_AGENT_ASSISTANT"] == "true"
 
 
+def test_agents_look_at_the_telemetry_as_a_user_who_can_only_read(home: Home) -> None:
+    environment = SERVICES["runtime"].command(home).full_environment()
+    assert environment["CLICKHOUSE_READONLY_URL"] == home.clickhouse_readonly_url
+    assert home.clickhouse_readonly_url.startswith("http://readonly:")
+
+
 def test_the_stacks_alerts_are_let_in_beside_the_users_sources(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def both() -> tuple[dict[str, str], dict[str, list[str] | str]]:
         page = SERVICES["dashboards"].command(home).full_environment()
