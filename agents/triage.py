@@ -10,10 +10,10 @@ from runtime.triggers import Delivered, Trigger
 
 ID = "triage"  # alerts about itself start nothing: each would start another
 WORDS = {
-    "cost": ("cost", "budget", "spend"),
-    "errors": ("error", "fail", "burn"),
+    "health": ("queue", "telemetry", "stuck", "approval", "load", "missing", "lost", "silent"),
+    "errors": ("error", "fail", "burn", "dead"),
+    "cost": ("cost", "spend"),
     "duration": ("duration", "slow", "latency"),
-    "health": ("queue", "dead", "telemetry", "stuck", "approval", "load", "missing", "lost"),
 }
 NEXT = {
     "cost": "look at that row's calls and tokens, and at what uses it; a cheaper model or a shorter prompt may do.",

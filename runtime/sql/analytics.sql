@@ -190,16 +190,17 @@ SELECT
     arrayStringConcat(mapValues(Attributes), ' ') AS of,
     -- Every process sees the same queue, and each has runs and spans of its own.
     if(metric IN ('agno.agent.in_progress', 'agno.telemetry.queue.size'), sum(last), max(last)) AS value,
+    any(unit) AS unit,
     max(at) AS at
 FROM
 (
-    SELECT MetricName, Attributes, ResourceAttributes, argMax(Value, TimeUnix) AS last, max(TimeUnix) AS at
+    SELECT MetricName, Attributes, any(MetricUnit) AS unit, argMax(Value, TimeUnix) AS last, max(TimeUnix) AS at
     FROM
     (
-        SELECT MetricName, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_gauge FINAL
+        SELECT MetricName, MetricUnit, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_gauge FINAL
         WHERE TimeUnix >= now() - INTERVAL 3 MINUTE AND MetricName IN {metrics:Array(String)}
         UNION ALL
-        SELECT MetricName, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_sum FINAL
+        SELECT MetricName, MetricUnit, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_sum FINAL
         WHERE TimeUnix >= now() - INTERVAL 3 MINUTE AND MetricName IN {metrics:Array(String)} AND NOT IsMonotonic
     )
     GROUP BY MetricName, Attributes, ResourceAttributes

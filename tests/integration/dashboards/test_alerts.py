@@ -194,15 +194,16 @@ def test_what_is_posted_is_alertmanagers(alerts: Alerts, measure: Measure) -> No
         "truncatedAlerts": 0,
     }
     assert body["commonLabels"] == {"alertname": "AgentDurationOverObjective", "severity": "critical"}
-    assert "summary" not in body["commonAnnotations"] and body["commonAnnotations"]["objective"] == "30 s"
+    assert "summary" not in body["commonAnnotations"] and body["commonAnnotations"]["objective"] == "30"
     slow, slower = body["alerts"]
     assert slow["labels"]["agent_id"] == "slow" and slow["fingerprint"] != slower["fingerprint"]
     assert slow["annotations"] == {
         "title": "An agent is slow",
         "summary": "slow: p95 45.2 s over its objective of 30 s",
         "description": "The 95th percentile of its runs.",
-        "value": "45.2 s",
-        "objective": "30 s",
+        "value": "45.2",
+        "objective": "30",
+        "unit": "s",
         "trace_id": "trace-of-slow",
         "trace_url": "http://phoenix.example/redirects/traces/trace-of-slow",
         "dashboard_url": "http://page.example/dashboards/agent?var-agent=slow&from=1799996430000&to=1800003630000",
@@ -336,7 +337,7 @@ def test_an_alert_that_goes_on_is_posted_again_after_hours(alerts: Alerts, measu
     assert len(alerts.step(evaluation.REPEAT_SECONDS - 60)) == 1
     measure(slow=50)
     assert alerts.step(60) == [("firing", "slow")] * 2
-    assert alerts.receiver.seen[-1][1]["alerts"][0]["annotations"]["value"] == "50 s"
+    assert alerts.receiver.seen[-1][1]["alerts"][0]["annotations"]["value"] == "50"
     assert alerts.receiver.seen[-1][1]["alerts"][0]["startsAt"] == "2027-01-15T08:00:30.000Z"
 
 
