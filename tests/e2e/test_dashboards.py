@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from stack.alone import running, temporary_home
 from stack.home import Home
@@ -45,6 +45,7 @@ def clickhouse() -> Iterator[Home]:
             migrate(url)
         otel = connect(home.clickhouse_url)
         seed(otel, SPANS, HOURS)
+        insert_run(otel, "agent-1")
         otel.close()
         yield home
 
@@ -78,30 +79,49 @@ def chrome() -> Iterator[Browser]:
         yield opened
 
 
-def visiting(chrome: Browser, url: str, theme: str = "dark") -> Iterator[Visit]:
-    context = chrome.new_context(viewport=WIDE, color_scheme=theme)  # type: ignore[arg-type]
+def context(chrome: Browser, theme: str) -> Iterator[BrowserContext]:
+    """With a cache of its own, which the visits of a module share as those of a person do."""
+    opened = chrome.new_context(viewport=WIDE, color_scheme=theme)  # type: ignore[arg-type]
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def dark(chrome: Browser) -> Iterator[BrowserContext]:
+    yield from context(chrome, "dark")
+
+
+@pytest.fixture(scope="module")
+def light(chrome: Browser) -> Iterator[BrowserContext]:
+    yield from context(chrome, "light")
+
+
+@pytest.fixture
+def visit(dark: BrowserContext, filled: str) -> Iterator[Visit]:
+    yield from visiting(dark, filled)
+
+
+@pytest.fixture
+def empty_visit(light: BrowserContext, nothing: str) -> Iterator[Visit]:
+    yield from visiting(light, nothing)
+
+
+def visiting(context: BrowserContext, url: str) -> Iterator[Visit]:
     visit = Visit(context.new_page(), url)
     yield visit
-    context.close()
+    visit.page.evaluate("localStorage.clear()")
+    visit.page.close()
     assert not visit.problems
 
 
-@pytest.fixture
-def visit(chrome: Browser, filled: str) -> Iterator[Visit]:
-    yield from visiting(chrome, filled)
-
-
-@pytest.fixture
-def empty_visit(chrome: Browser, nothing: str) -> Iterator[Visit]:
-    yield from visiting(chrome, nothing, "light")
-
-
 def failed_run(otel: Client) -> str:
-    return str(otel.command("SELECT run_id FROM runs WHERE status = 'error' ORDER BY started_at DESC LIMIT 1"))
+    """One with calls within it."""
+    failed = "status = 'error' AND input_tokens > 0"
+    return str(otel.command(f"SELECT run_id FROM runs WHERE {failed} ORDER BY started_at DESC LIMIT 1"))
 
 
 def insert_run(otel: Client, agent: str, status: str = "error") -> str:
-    trace = f"{next(_number):032x}"
+    trace = f"{next(_number):032x}".replace("0", "a", 1)
     values = {"trace": trace, "name": f"invoke_agent {agent}", "agent": agent, "status": status}
     otel.command(RUN, parameters=values)
     refresh(otel)
@@ -136,7 +156,7 @@ def test_an_empty_board_says_so_in_words(uid: str, empty_visit: Visit) -> None:
 
 
 def test_dragging_across_a_chart_sets_the_range_of_the_page(visit: Visit) -> None:
-    visit.open("fleet")
+    visit.open("fleet", **{"from": "now-6h", "to": "now"})
     visit.settle()
     chart = visit.page.locator(".panel[data-type=timeseries] .chart").first
     box = chart.bounding_box()
@@ -159,7 +179,7 @@ def test_dragging_across_a_chart_sets_the_range_of_the_page(visit: Visit) -> Non
 
 
 def test_variables_are_chosen_and_stand_in_the_address(visit: Visit) -> None:
-    visit.open("fleet", refresh="off")
+    visit.open("fleet", **{"from": "now-6h", "to": "now", "refresh": "off"})
     visit.settle()
     agents = visit.panel("Agents, the worst first").locator("tbody tr")
     assert agents.count() > 5
@@ -180,7 +200,7 @@ def test_variables_are_chosen_and_stand_in_the_address(visit: Visit) -> None:
 
 
 def test_from_the_fleet_to_the_run_and_its_spans_without_loading_the_page_again(visit: Visit) -> None:
-    visit.open("fleet")
+    visit.open("fleet", **{"from": "now-6h", "to": "now"})
     visit.settle()
     visit.page.evaluate("window.loadedOnce = true")
     visit.panel("Agents, the worst first").locator("tbody a").first.click()
@@ -242,7 +262,7 @@ def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
     expect(visit.page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     keyboard.press("Escape")
     keyboard.press("t")
-    expect(visit.page.get_by_role("button", name="Last 6 hours", exact=True)).to_be_focused()
+    expect(visit.page.get_by_role("button", name="Last hour", exact=True)).to_be_focused()
     keyboard.press("Escape")
     menu = visit.page.get_by_role("button", name="Menu of Tokens per minute")
     chart = visit.panel("Tokens per minute").locator(".chart")
