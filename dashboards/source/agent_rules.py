@@ -135,28 +135,21 @@ def _stuck(objectives: Objectives) -> Rule:
                 GROUP BY SeriesHash
             ) AS history ON history.SeriesHash = running.SeriesHash
             GROUP BY running.agent_id
-        ), ends AS (
-            SELECT agent_id, max(started_at + toIntervalMillisecond(toInt64(duration * 1000))) AS last
-            FROM runs
-            WHERE started_at >= {ago(seconds)} AND agent_id IN (SELECT agent_id FROM running)
-            GROUP BY agent_id
-        ), unfinished AS (
-            SELECT agent_id, argMin(trace, began) AS trace_id
+        ), runs_of AS (
+            SELECT agent_id, max(ended) AS last, argMinIf(trace, began, ended = 0) AS trace_id
             FROM (
-                SELECT AgentId AS agent_id, any(TraceId) AS trace, min(Timestamp) AS began
+                SELECT CAST(AgentId AS String) AS agent_id, any(TraceId) AS trace, min(Timestamp) AS began,
+                    maxIf(Timestamp + toIntervalNanosecond(Duration), RunStatus != '') AS ended
                 FROM otel_traces
-                WHERE Timestamp >= {ago(seconds)} AND RunId != '' AND AgentId IN (SELECT agent_id FROM running)
-                GROUP BY AgentId, RunId
-                HAVING countIf(RunStatus != '') = 0
+                WHERE Timestamp >= {ago(seconds)} AND RunId != ''
+                GROUP BY agent_id, RunId
             )
             GROUP BY agent_id
         )
         SELECT stuck.agent_id AS agent_id,
-            toFloat64(dateDiff('second', greatest(stuck.began, ends.last), now())) AS value,
-            {objective(objectives, "stuck_after", "stuck.agent_id")} AS objective, unfinished.trace_id AS trace_id
-        FROM stuck
-        LEFT JOIN ends ON ends.agent_id = stuck.agent_id
-        LEFT JOIN unfinished ON unfinished.agent_id = stuck.agent_id"""),
+            toFloat64(dateDiff('second', greatest(stuck.began, runs_of.last), now())) AS value,
+            {objective(objectives, "stuck_after", "stuck.agent_id")} AS objective, runs_of.trace_id AS trace_id
+        FROM stuck LEFT JOIN runs_of ON runs_of.agent_id = stuck.agent_id"""),
         ("agent_id",),
         0,
         "s",

@@ -126,8 +126,9 @@ def newest(name: str, labels: dict[str, str], where: str = "") -> str:
     GROUP BY {names}"""
 
 
-def failed_run(agents: str) -> str:
-    """The trace of the newest run that failed of each of these agents (a query): agent_id, trace_id."""
-    return f"""
-    SELECT agent_id, argMax(trace_id, ended_at) AS trace_id FROM ({ended(LONGEST, ("error",))})
-    WHERE agent_id IN ({agents}) GROUP BY agent_id"""
+# Of each agent the newest run that failed: agent_id, trace_id.
+FAILED_RUNS = f"""
+    SELECT agent_id, argMax(trace_id, ended_at) AS trace_id
+    FROM ({ended(LONGEST, ("error",))}
+    )
+    GROUP BY agent_id"""

@@ -90,7 +90,8 @@ SELECT
     Cost AS cost_usd,
     count() OVER () AS spans
 FROM otel_traces FINAL
-WHERE TraceId = {trace:String} AND Timestamp >= first_at AND Timestamp < last_at + INTERVAL 1 SECOND
+-- Not `<`: ClickHouse 26.9 takes "before second n" for "up to second n - 1" when it leaves out parts.
+WHERE TraceId = {trace:String} AND Timestamp >= first_at AND Timestamp <= last_at + INTERVAL 1 SECOND
 ORDER BY started_at, span_id
 LIMIT 1000
 

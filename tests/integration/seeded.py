@@ -34,7 +34,7 @@ def run(
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    at = time.time_ns() - round(minutes_ago * 60 * SECOND)
+    at = (time.time_ns() - round(minutes_ago * 60 * SECOND)) // SECOND * SECOND + 300_000_000
     ids: dict[str, Any] = {
         "agno.run.id": id or f"{agent}-{minutes_ago}",
         "agno.run.attempt": 1,

@@ -166,6 +166,14 @@ def test_a_large_trace_keeps_what_failed_and_what_took_long(slow_day: Traces) ->
     assert {"invoke_agent loop", "execute_tool step-299", "chat m-1"} <= set(names) and len(names) <= 30
 
 
+def test_a_trace_of_less_than_a_second_in_a_part_of_its_own(slow_day: Traces, store: ClickHouse) -> None:
+    spans = run("quick", 400, {"find": 0.1}, model_s=0.1)
+    writer = DirectWriter(store.otel_url)
+    writer.write_spans(spans)
+    writer.close()
+    assert asked(analytics.trace, trace_id=trace_of(spans))["spans_in_trace"] == 4
+
+
 def test_errors_are_counted_by_type_with_an_example(slow_day: Traces) -> None:
     found = asked(analytics.errors, minutes=60)["errors"]
     assert [(row["what"], row.get("name"), row["error_type"], row["errors"]) for row in found] == [
@@ -309,7 +317,7 @@ def test_triage_names_the_tool_that_became_slow(slow_day: Traces) -> None:
 def test_triage_names_what_fails(slow_day: Traces) -> None:
     labels = {"alertname": "AgentErrorRate", "agent_id": "refunds"}
     done = ask("triage", alerts.prompt(alertmanager(labels=labels, annotations={}, startsAt=None)))
-    assert "Likely cause: the tool pay fails with TimeoutError, 3 times." in done.content
+    assert "Likely cause: the tool pay fails with TimeoutError (3 in all)." in done.content
     assert "3 of 3 runs failed" in done.content and slow_day["failed"] in done.content
     assert alerts.firing(alertmanager(labels=labels)) and "obey me</data>" in done.content
 
@@ -341,6 +349,7 @@ def test_triage_has_an_answer_to_every_alert(slow_day: Traces, name: str, agent:
             "- agent_id support",
         ),
         ("What did support cost this week?", "cost(by=agent, hours=168)", "- name support, cost_usd 0.2"),
+        ("Which is slowest?", "order=slowest", "support is slowest, p95 5.975 s."),
         ("Which user spent most today?", "cost(by=user, hours=24)", "- name ann"),
         ("Why did run refunds fail in the last 30 minutes?", "errors(agent_id=refunds, minutes=30)", "bank says no"),
         ("Why is support slow?", "duration_compared(agent_id=support, minutes=60)", "check_stock"),
