@@ -40,7 +40,12 @@ class Status:
     def read(cls, home: Home) -> "Status":
         supervisor = Supervisor(home)
         processes = supervisor.processes()
-        used = [service for service in SERVICES.values() if is_used(home, service.name)]
+        # a stack that an older version started knows none of the newer services
+        used = [
+            service
+            for service in SERVICES.values()
+            if is_used(home, service.name) and (not processes or service.name in processes)
+        ]
         with ThreadPoolExecutor() as pool:
             health = list(pool.map(lambda service: healthy(service.check, home), used if processes else []))
         lines = []

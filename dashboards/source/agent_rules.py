@@ -115,45 +115,41 @@ def _burn(objectives: Objectives, name: str, windows: tuple[int, int, float]) ->
 def _stuck(objectives: Objectives) -> Rule:
     """Spans of a run arrive when it ends, but those of its calls before: so its trace is known."""
     running = Metric("agno.agent.in_progress")
-    seconds = max(6 * HOUR, 2 * max(agent.stuck_after for agent in objectives.all_agents()))
+    seconds = HOUR + max(agent.stuck_after for agent in objectives.all_agents())
     return Rule(
         "RunStuckInProgress",
         "A run does not end",
         GROUP,
         "warning",
         tidy(f"""
-        WITH stuck AS (
-            SELECT agent_id, min(since) AS began
-            FROM (
-                SELECT {running.attribute("agent_id")} AS agent_id,
-                    greatest(min(TimeUnix), maxIf(TimeUnix, Value <= 0), max(StartTimeUnix)) AS since
+        WITH running AS (
+            SELECT {running.attribute("agent_id")} AS agent_id, SeriesHash
+            {running.points(FRESH)}
+            GROUP BY agent_id, SeriesHash
+            HAVING argMax(Value, TimeUnix) > 0
+        ), stuck AS (
+            SELECT running.agent_id AS agent_id, min(since) AS began
+            FROM running INNER JOIN (
+                SELECT SeriesHash, greatest(min(TimeUnix), maxIf(TimeUnix, Value <= 0), max(StartTimeUnix)) AS since
                 {running.points(seconds)}
-                GROUP BY agent_id, SeriesHash
-                HAVING max(TimeUnix) >= {ago(FRESH)} AND argMax(Value, TimeUnix) > 0
-            )
-            GROUP BY agent_id
-        ), ends AS (
-            SELECT agent_id, max(started_at + toIntervalMillisecond(toInt64(duration * 1000))) AS last
-            FROM runs
-            WHERE started_at >= {ago(seconds)} AND agent_id IN (SELECT agent_id FROM stuck)
-            GROUP BY agent_id
-        ), unfinished AS (
-            SELECT agent_id, argMin(trace, began) AS trace_id
+                GROUP BY SeriesHash
+            ) AS history ON history.SeriesHash = running.SeriesHash
+            GROUP BY running.agent_id
+        ), runs_of AS (
+            SELECT agent_id, max(ended) AS last, argMinIf(trace, began, ended = 0) AS trace_id
             FROM (
-                SELECT AgentId AS agent_id, any(TraceId) AS trace, min(Timestamp) AS began
+                SELECT CAST(AgentId AS String) AS agent_id, any(TraceId) AS trace, min(Timestamp) AS began,
+                    maxIf(Timestamp + toIntervalNanosecond(Duration), RunStatus != '') AS ended
                 FROM otel_traces
-                WHERE Timestamp >= {ago(seconds)} AND RunId != '' AND AgentId IN (SELECT agent_id FROM stuck)
-                GROUP BY AgentId, RunId
-                HAVING countIf(RunStatus != '') = 0
+                WHERE Timestamp >= {ago(seconds)} AND RunId != ''
+                GROUP BY agent_id, RunId
             )
             GROUP BY agent_id
         )
         SELECT stuck.agent_id AS agent_id,
-            toFloat64(dateDiff('second', greatest(stuck.began, ends.last), now())) AS value,
-            {objective(objectives, "stuck_after", "stuck.agent_id")} AS objective, unfinished.trace_id AS trace_id
-        FROM stuck
-        LEFT JOIN ends ON ends.agent_id = stuck.agent_id
-        LEFT JOIN unfinished ON unfinished.agent_id = stuck.agent_id"""),
+            toFloat64(dateDiff('second', greatest(stuck.began, runs_of.last), now())) AS value,
+            {objective(objectives, "stuck_after", "stuck.agent_id")} AS objective, runs_of.trace_id AS trace_id
+        FROM stuck LEFT JOIN runs_of ON runs_of.agent_id = stuck.agent_id"""),
         ("agent_id",),
         0,
         "s",
@@ -182,7 +178,7 @@ def _cost(objectives: Objectives) -> Rule:
         ), dearest AS (
             SELECT agent_id, argMax(trace, dollars) AS trace_id
             FROM (
-                SELECT CAST(AgentId AS String) AS agent_id, TraceId AS trace, sum(Cost) AS dollars
+                SELECT CAST(AgentId AS String) AS agent_id, TraceId AS trace, ifNull(sum(Cost), 0) AS dollars
                 FROM otel_traces FINAL
                 WHERE Operation = {text(semconv.CHAT)} AND Timestamp >= {ago(DAY)}
                     AND AgentId IN (SELECT agent_id FROM spent WHERE value > objective)

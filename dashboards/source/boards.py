@@ -36,7 +36,7 @@ def board(
     panels: Sequence[Panel],
     *,
     variables: Sequence[Variable] = (),
-    since: str = "now-6h",
+    since: str = "now-1h",
     refresh: str = "30s",
 ) -> Dashboard:
     """`since` and `refresh` are what the dashboard is opened with."""

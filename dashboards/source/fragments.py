@@ -11,6 +11,7 @@ from telemetry.catalogue import BY_NAME
 
 FRESH = 120  # seconds in which a process that lives has sent its metrics: four exports, or two at the SDK's minute
 LONGEST = 2 * 3600  # seconds: a run that took longer is not seen when it ends; RunStuckInProgress has told of it
+EARLIER = 3 * 3600  # seconds: how far back the last point of a counter before now is looked for
 DAY = 24 * 3600
 
 _TABLES = MappingProxyType(
@@ -87,20 +88,24 @@ def risen(name: str, labels: dict[str, str], seconds: float, where: str = "") ->
     """By how much a counter rose within the last `seconds`: the labels (name: SQL), value.
 
     A process that starts counts from nothing: its series are new, or fall (with a stable service.instance.id). Both are
-    a rise by what they then have. What came before is looked for in a whole day, so that a series is not taken for new
-    because its points of the last minutes had not arrived.
+    a rise by what they then have. What came before is looked for in hours, so that a series is not taken for new
+    because its points of the last minutes had not arrived; labels are read of few points, for they are maps.
     """
     columns = ", ".join(f"{sql} AS {label}" for label, sql in labels.items())
     names = ", ".join(labels)
     return f"""
-    SELECT {names}, sum(Value - if(Value < before, 0, before)) AS value
+    SELECT {names}, sum(arraySum((here, before) -> here - if(here < before, 0, before),
+        points.2, arrayPushFront(arrayPopBack(points.2), earlier.last))) AS value
     FROM (
-        SELECT {columns}, TimeUnix, Value, lagInFrame(Value) OVER (
-            PARTITION BY SeriesHash ORDER BY TimeUnix ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
-        ) AS before
-        {Metric(name).points(DAY, where)}
-    )
-    WHERE TimeUnix >= {ago(seconds)}
+        SELECT {columns}, SeriesHash, arraySort(groupArray((TimeUnix, Value))) AS points
+        {Metric(name).points(seconds, where)}
+        GROUP BY {names}, SeriesHash
+    ) AS recent
+    LEFT JOIN (
+        SELECT SeriesHash, argMax(Value, TimeUnix) AS last
+        {Metric(name).points(EARLIER)} AND TimeUnix < {ago(seconds)}
+        GROUP BY SeriesHash
+    ) AS earlier ON earlier.SeriesHash = recent.SeriesHash
     GROUP BY {names}"""
 
 
@@ -121,8 +126,9 @@ def newest(name: str, labels: dict[str, str], where: str = "") -> str:
     GROUP BY {names}"""
 
 
-def failed_run(agents: str) -> str:
-    """The trace of the newest run that failed of each of these agents (a query): agent_id, trace_id."""
-    return f"""
-    SELECT agent_id, argMax(trace_id, ended_at) AS trace_id FROM ({ended(LONGEST, ("error",))})
-    WHERE agent_id IN ({agents}) GROUP BY agent_id"""
+# Of each agent the newest run that failed: agent_id, trace_id.
+FAILED_RUNS = f"""
+    SELECT agent_id, argMax(trace_id, ended_at) AS trace_id
+    FROM ({ended(LONGEST, ("error",))}
+    )
+    GROUP BY agent_id"""

@@ -49,6 +49,8 @@ COLOURS = {
     "throttled": "purple",
     "cancelled": "purple",
     "paused": "yellow",
+    "queued": "orange",
+    "running": "blue",
     "duplicate": "blue",
     "hit": "blue",
     "miss": "green",
@@ -160,7 +162,7 @@ def timeseries(
 ) -> Panel:
     """`by`: the column whose text names the series. `right`: series with an axis of their own, and its unit."""
     panel = _common(time_series.Panel(), title, description, Query(sql, TIME_SERIES), width, height, empty)
-    panel.unit(unit).min(0).line_width(1.5).fill_opacity(12).show_points(common.VisibilityMode.AUTO)
+    panel.unit(unit).min(0).line_width(1.5).fill_opacity(0).show_points(common.VisibilityMode.AUTO)
     panel.legend(
         common_options.VizLegendOptions()
         .show_legend(True)
@@ -168,13 +170,13 @@ def timeseries(
         .display_mode(common.LegendDisplayMode.LIST)
     )
     panel.tooltip(common_options.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
-    if by:  # areas over areas would be mud
-        panel.fill_opacity(0).display_name(f"${{__field.labels.{by}}}")
+    if by:
+        panel.display_name(f"${{__field.labels.{by}}}")
     if bars:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(85).line_width(0)
         panel.stacking(common_options.StackingConfig().mode(common.StackingMode.NORMAL))
     for name, colour in COLOURS.items():
-        if by in ("outcome", "status", "decision") or f" AS {name}" in sql:
+        if by in ("outcome", "status", "decision", "state") or f" AS {name}" in sql:
             panel.override_by_name(name, [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})])
     for name, other in (right or {}).items():
         panel.override_by_name(

@@ -1,7 +1,7 @@
 """Rules about what carries the agents: the queue, approvals, the files that are loaded, the telemetry itself."""
 
 from dashboards.source.agent_rules import FEWEST, WINDOW
-from dashboards.source.fragments import DAY, FRESH, Metric, ago, failed_run, newest, objective, risen
+from dashboards.source.fragments import DAY, FAILED_RUNS, FRESH, Metric, ago, newest, objective, risen
 from dashboards.source.objectives import Objectives
 from dashboards.source.rules import Rule, tidy
 
@@ -79,7 +79,7 @@ def _dead_letters() -> Rule:
         "critical",
         tidy(f"""
         WITH given_up AS ({risen(dead.name, labels, WINDOW)}
-        ), failed AS ({failed_run("SELECT agent_id FROM given_up WHERE value > 0")}
+        ), failed AS ({FAILED_RUNS}
         )
         SELECT given_up.agent_id AS agent_id, given_up.value AS value, toFloat64(0) AS objective,
             failed.trace_id AS trace_id
@@ -104,7 +104,12 @@ def _approvals(objectives: Objectives) -> Rule:
         "approvals",
         "warning",
         tidy(f"""
-        WITH waiting AS (
+        WITH pending AS (
+            SELECT {pending.attribute("agent_id")} AS agent_id
+            {pending.points(FRESH)}
+            GROUP BY agent_id
+            HAVING argMax(Value, TimeUnix) > 0
+        ), waiting AS (
             SELECT agent_id, maxIf(TimeUnix, Value <= 0 OR TimeUnix > before + INTERVAL {GAP} SECOND) AS began
             FROM (
                 SELECT {pending.attribute("agent_id")} AS agent_id, TimeUnix, Value, lagInFrame(TimeUnix) OVER (
@@ -114,29 +119,23 @@ def _approvals(objectives: Objectives) -> Rule:
             )
             GROUP BY agent_id
             HAVING max(TimeUnix) >= {ago(FRESH)} AND argMax(Value, TimeUnix) > 0
-        ), spans AS (
-            SELECT CAST(AgentId AS String) AS agent_id, TraceId, Timestamp, RunId, RunStatus,
-                startsWith(SpanName, 'approval ') AS decides, Timestamp + toIntervalNanosecond(Duration) AS ended_at
-            FROM otel_traces
-            WHERE Timestamp >= {ago(seconds)} AND AgentId IN (SELECT agent_id FROM waiting)
-        ), decided AS (
-            SELECT agent_id, max(ended_at) AS last FROM spans WHERE decides GROUP BY agent_id
-        ), paused AS (
-            SELECT agent_id, argMin(trace, began) AS trace_id
+        ), runs_of AS (
+            SELECT agent_id, max(decided) AS last, argMinIf(trace, began, paused AND NOT went_on) AS trace_id
             FROM (
-                SELECT agent_id, any(TraceId) AS trace, min(Timestamp) AS began FROM spans
+                SELECT CAST(AgentId AS String) AS agent_id, any(TraceId) AS trace, min(Timestamp) AS began,
+                    maxIf(Timestamp + toIntervalNanosecond(Duration), startsWith(SpanName, 'approval ')) AS decided,
+                    countIf(RunStatus = 'paused') > 0 AS paused,
+                    decided > 0 OR countIf(RunStatus NOT IN ('', 'paused')) > 0 AS went_on
+                FROM otel_traces
+                WHERE Timestamp >= {ago(seconds)} AND RunId != '' AND AgentId IN (SELECT agent_id FROM pending)
                 GROUP BY agent_id, RunId
-                HAVING countIf(RunStatus = 'paused') > 0
-                    AND countIf(decides) = 0 AND countIf(RunStatus NOT IN ('', 'paused')) = 0
             )
             GROUP BY agent_id
         )
         SELECT waiting.agent_id AS agent_id,
-            toFloat64(dateDiff('second', greatest(waiting.began, decided.last), now())) AS value,
-            {objective(objectives, "approval_wait", "waiting.agent_id")} AS objective, paused.trace_id AS trace_id
-        FROM waiting
-        LEFT JOIN decided ON decided.agent_id = waiting.agent_id
-        LEFT JOIN paused ON paused.agent_id = waiting.agent_id"""),
+            toFloat64(dateDiff('second', greatest(waiting.began, runs_of.last), now())) AS value,
+            {objective(objectives, "approval_wait", "waiting.agent_id")} AS objective, runs_of.trace_id AS trace_id
+        FROM waiting LEFT JOIN runs_of ON runs_of.agent_id = waiting.agent_id"""),
         ("agent_id",),
         0,
         "s",

@@ -159,7 +159,7 @@ PANELS = (
         """
         SELECT table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes,
             sum(data_uncompressed_bytes) / sum(data_compressed_bytes) AS compressed, count() AS parts,
-            min(min_time) AS since
+            nullIf(min(min_time), toDateTime(0)) AS since
         FROM system.parts
         WHERE active AND database = currentDatabase()
         GROUP BY table ORDER BY bytes DESC

@@ -1,7 +1,6 @@
 """`python -m dashboards.viewer`: the page, on loopback, until SIGTERM."""
 
 import logging
-import sqlite3
 import sys
 
 from pydantic import ValidationError
@@ -22,7 +21,7 @@ def main() -> None:
         for wrong in error.errors():
             print(f"{str(wrong['loc'][0]).upper()}: {wrong['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         raise SystemExit(2) from None
-    except (BoardError, RulesError, OSError, sqlite3.Error) as error:
+    except (BoardError, RulesError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     make_server(app, settings).run()

@@ -25,7 +25,7 @@ from dashboards.viewer.watch import Watch
 
 
 def create_app(settings: Settings, *, dashboards: Path = boards.GENERATED, alerts: Path = rules.COMMITTED) -> FastAPI:
-    """Raises BoardError, RulesError, OSError or sqlite3.Error. Alerts are evaluated while the app's lifespan lasts."""
+    """Raises BoardError, RulesError or OSError. Alerts are evaluated while the app's lifespan lasts."""
     links = Links(settings)
     clickhouse = ClickHouse(settings.clickhouse_readonly_url)
     found, files, committed = boards.load(dashboards), Files(), rules.load(alerts)

@@ -17,6 +17,20 @@ LIMITS = Limits(seconds=10, rows=1000)
 GONE_AFTER = 2  # evaluations without a breach, so that one late row does not end an alert
 REPEAT_SECONDS = 4 * 3600  # an alert that still fires is posted again
 
+# Of the evaluation itself: what it would say it cannot find out. A restart of ClickHouse is no reason to call anybody.
+BLIND = Rule(
+    name="AlertsNotEvaluated",
+    title="Alerts are not evaluated",
+    group="telemetry",
+    severity="critical",
+    sql="",
+    for_seconds=60,
+    summary="{value} alert rules cannot be evaluated",
+    description="ClickHouse does not answer, or refuses the queries of rules: nobody would be told of what they watch.",
+    board="alerts",
+    runbook="docs/dashboards.md#alertsnotevaluated",
+)
+
 
 @dataclass(frozen=True)
 class Current:
@@ -34,7 +48,7 @@ class Evaluation:
     def __init__(
         self, rules: Sequence[Rule], clickhouse: ClickHouse, history: History, links: Links, *, posts: bool
     ) -> None:
-        self.rules = tuple(rules)
+        self.rules = (*rules, BLIND) if rules else ()
         self.current = Current()
         self._clickhouse = clickhouse
         self._history = history
@@ -47,6 +61,8 @@ class Evaluation:
         all_found: dict[str, dict[str, Found]] = {}
         away: Unavailable | None = None
         for rule in self.rules:
+            if rule is BLIND:
+                continue
             try:
                 if away is not None:
                     raise away  # it would only time out again
@@ -56,6 +72,11 @@ class Evaluation:
                 away = error if isinstance(error, Unavailable) else away
             except KeyError as error:
                 errors[rule.name] = f"the query answers no column {error}"
+            except (TypeError, ValueError) as error:
+                errors[rule.name] = f"the query answers what is no number: {error}"
+        if self.rules:
+            blind = Found(BLIND, {}, len(errors), 0, "")
+            all_found[BLIND.name] = {blind.key: blind}
         said = str(away) if away else None
         try:
             self._settle(all_found, now)
@@ -85,7 +106,10 @@ class Evaluation:
                     self._recover(connection, instance, now)
 
     def _breach(self, connection: sqlite3.Connection, known: Instance | None, one: Found, now: float) -> None:
-        instance = known if known and known.state != "resolved" else _pending(one, now)
+        instance = known or _pending(one, now)
+        if instance.state == "resolved":  # its end was not posted: it goes on, and that is posted
+            instance.state, instance.ended, instance.due, instance.posted = "firing", None, False, None
+            remember(connection, instance, now, one.rule.unit)
         instance.missing = 0
         instance.value, instance.objective, instance.summary = one.value, one.objective, one.summary
         instance.trace_id = one.trace_id or instance.trace_id

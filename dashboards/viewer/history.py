@@ -58,14 +58,17 @@ class History:
     """One connection, used by the threads in turn. Every method may raise sqlite3.Error (a full disk)."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError or sqlite3.Error, which name the file."""
+        """Raises OSError, which names the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.executescript(_SCHEMA)
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise OSError(f"{path} cannot hold the states of alerts: {error}") from error
 
     def close(self) -> None:
         with self._lock:

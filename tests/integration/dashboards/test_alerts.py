@@ -40,6 +40,7 @@ RULE: dict[str, Any] = {
     "board": "agent",
     "runbook": "docs/alerts.md#agentdurationoverobjective",
 }
+TEXT = {**RULE, "name": "Text", "sql": "SELECT 'a' AS agent_id, 'x' AS value, 1 AS objective, '' AS trace_id"}
 BROKEN = {**RULE, "name": "Broken", "sql": "SELECT * FROM no_such_table"}
 COLUMNLESS = {**RULE, "name": "Columnless", "sql": "SELECT 'a' AS agent_id, 1 AS value"}
 
@@ -51,6 +52,10 @@ class Receiver:
     port: int
     answers: list[int] = field(default_factory=list)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # (authorization, body)
+    free: threading.Event = field(default_factory=threading.Event)  # cleared: it takes requests and does not answer
+
+    def __post_init__(self) -> None:
+        self.free.set()
 
     @property
     def url(self) -> str:
@@ -58,8 +63,9 @@ class Receiver:
 
     @property
     def alerts(self) -> list[tuple[str, str]]:
-        """(status, agent) of what was taken, in order."""
-        return [(alert["status"], alert["labels"]["agent_id"]) for _, body in self.seen for alert in body["alerts"]]
+        """(status, agent) of what was taken, in order; what is of no agent by its rule."""
+        alerts = [alert for _, body in self.seen for alert in body["alerts"]]
+        return [(one["status"], one["labels"].get("agent_id", one["labels"]["alertname"])) for one in alerts]
 
 
 @contextmanager
@@ -67,6 +73,7 @@ def listening(receiver: Receiver) -> Iterator[None]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            receiver.free.wait(60)
             status = receiver.answers.pop(0) if receiver.answers else 200
             if status == 200:
                 receiver.seen.append((self.headers["authorization"], body))
@@ -156,7 +163,7 @@ class Alerts:
 
     @property
     def states(self) -> dict[str, str]:
-        return {json.loads(one.labels)["agent_id"]: one.state for one in self.history.instances()}
+        return {json.loads(one.labels).get("agent_id", one.rule): one.state for one in self.history.instances()}
 
 
 @pytest.fixture
@@ -192,15 +199,16 @@ def test_what_is_posted_is_alertmanagers(alerts: Alerts, measure: Measure) -> No
         "truncatedAlerts": 0,
     }
     assert body["commonLabels"] == {"alertname": "AgentDurationOverObjective", "severity": "critical"}
-    assert "summary" not in body["commonAnnotations"] and body["commonAnnotations"]["objective"] == "30 s"
+    assert "summary" not in body["commonAnnotations"] and body["commonAnnotations"]["objective"] == "30"
     slow, slower = body["alerts"]
     assert slow["labels"]["agent_id"] == "slow" and slow["fingerprint"] != slower["fingerprint"]
     assert slow["annotations"] == {
         "title": "An agent is slow",
         "summary": "slow: p95 45.2 s over its objective of 30 s",
         "description": "The 95th percentile of its runs.",
-        "value": "45.2 s",
-        "objective": "30 s",
+        "value": "45.2",
+        "objective": "30",
+        "unit": "s",
         "trace_id": "trace-of-slow",
         "trace_url": "http://phoenix.example/redirects/traces/trace-of-slow",
         "dashboard_url": "http://page.example/dashboards/agent?var-agent=slow&from=1799996430000&to=1800003630000",
@@ -267,6 +275,22 @@ def test_what_fired_and_ended_while_the_receiver_was_away_is_told_as_ended(alert
     assert alerts.step() == [("resolved", "slow")]
 
 
+def test_what_begins_again_before_its_end_was_posted_goes_on(alerts: Alerts, measure: Measure) -> None:
+    measure(slow=45)
+    alerts.step()
+    measure()
+    alerts.step()
+    alerts.receiver.answers = [500] * 3
+    alerts.step()
+    measure(slow=50)
+    assert alerts.step() == [("firing", "slow")] * 2
+    first, second = (body["alerts"][0] for _, body in alerts.receiver.seen)
+    assert second["startsAt"] == first["startsAt"]
+    measure()
+    alerts.step()
+    assert alerts.step()[2:] == [("resolved", "slow")]
+
+
 def test_what_nobody_takes_is_not_sent_again_and_again(
     alerts: Alerts, measure: Measure, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -281,22 +305,25 @@ def test_a_query_that_fails_resolves_nothing(alerts: Alerts, measure: Measure, w
     measure(slow=45)
     alerts.step()
     writing.command("RENAME TABLE measured TO elsewhere")
-    for _ in range(3):
-        assert alerts.step() == [("firing", "slow")]
+    assert alerts.step() == alerts.step() == [("firing", "slow")]
+    assert alerts.step() == [("firing", "slow"), ("firing", "AlertsNotEvaluated")]  # blind for a minute
     assert "measured" in alerts.evaluation.current.errors[RULE["name"]]
     assert alerts.evaluation.current.error is None
     writing.command("RENAME TABLE elsewhere TO measured")
-    assert alerts.step() == [("firing", "slow")] and not alerts.evaluation.current.errors
+    alerts.step()
+    assert alerts.step()[2:] == [("resolved", "AlertsNotEvaluated")]
+    assert alerts.states == {"slow": "firing"} and not alerts.evaluation.current.errors
 
 
 def test_one_wrong_rule_leaves_the_others_alone(alerts: Alerts, measure: Measure) -> None:
-    alerts.rules = (BROKEN, COLUMNLESS, RULE)
+    alerts.rules = (BROKEN, COLUMNLESS, TEXT, RULE)
     alerts.close()
     alerts.restart()
     measure(slow=45)
     assert alerts.step() == [("firing", "slow")]
     errors = alerts.evaluation.current.errors
     assert "no_such_table" in errors["Broken"] and "'objective'" in errors["Columnless"]
+    assert "no number" in errors["Text"]
 
 
 def test_an_alert_whose_rule_is_gone_is_resolved(alerts: Alerts, measure: Measure) -> None:
@@ -315,7 +342,7 @@ def test_an_alert_that_goes_on_is_posted_again_after_hours(alerts: Alerts, measu
     assert len(alerts.step(evaluation.REPEAT_SECONDS - 60)) == 1
     measure(slow=50)
     assert alerts.step(60) == [("firing", "slow")] * 2
-    assert alerts.receiver.seen[-1][1]["alerts"][0]["annotations"]["value"] == "50 s"
+    assert alerts.receiver.seen[-1][1]["alerts"][0]["annotations"]["value"] == "50"
     assert alerts.receiver.seen[-1][1]["alerts"][0]["startsAt"] == "2027-01-15T08:00:30.000Z"
 
 
@@ -325,7 +352,7 @@ def test_the_page_shows_them(database: ClickHouse, measure: Measure, receiver: R
     with viewing(tmp_path, database.readonly_url, [RULE, BROKEN], **settings) as page:
         until(lambda: receiver.alerts, 60)
         found = page.alerts()
-        slow_rule, broken = found["rules"]
+        slow_rule, broken, _ = found["rules"]
         assert (slow_rule["state"], broken["state"]) == ("firing", "error")
         assert "no_such_table" in broken["error"] and found["error"] is None
         assert [(one["labels"]["agent_id"], one["state"]) for one in slow_rule["instances"]] == [
@@ -344,6 +371,20 @@ def test_the_page_shows_them(database: ClickHouse, measure: Measure, receiver: R
         until(lambda: page.alerts()["evaluated_at"], 60)
         assert page.alerts()["rules"][0]["state"] == "firing"
     assert receiver.alerts == [("firing", "slow")]
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_the_evaluation(
+    database: ClickHouse, measure: Measure, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.free.clear()
+    measure(slow=45)
+    with viewing(tmp_path, database.readonly_url, [RULE], alert_webhook_url=receiver.url) as page:
+        until(lambda: page.alerts()["rules"][0]["state"] == "firing", 60)
+        measure(slow=45, quick=45)
+        until(lambda: len(page.alerts()["history"]) == 2, 60)  # that it fires too was found meanwhile
+        assert not receiver.seen
+        receiver.free.set()
+        until(lambda: set(receiver.alerts) >= {("firing", "slow"), ("firing", "quick")}, 60)
 
 
 def test_alerts_without_clickhouse(database: ClickHouse, tmp_path: Path) -> None:
