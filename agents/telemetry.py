@@ -43,7 +43,9 @@ def script(prompt: str) -> Script:
         order = "slowest" if is_slow else "newest"
         arguments = {"agent_id": agent, "minutes": minutes, "order": order, "limit": MOST}
         return answered("runs", (yield "runs", arguments), arguments)
-    return answered("agents_overview", overview, overview_of)
+    told = answered("agents_overview", overview, overview_of)
+    first = next(iter(overview["agents"]), None)
+    return f"{first['agent_id']} is slowest, p95 {first['p95_s']} s. {told}" if first and is_slow else told
 
 
 def says(asked: str, *words: str) -> bool:
@@ -66,13 +68,17 @@ def answered(tool: str, found: Found, arguments: dict[str, Any] | None = None, a
             continue
         rows = value if isinstance(value, list) else [value] if isinstance(value, dict) else None
         if rows is None:
-            lines.append(f"{key}: {value}")
+            lines.append(f"{key}: {shown(value)}")
             continue
         rows = sorted(rows, key=lambda row: str(row.get("name") or row.get("agent_id") or "-").lower() not in asked)
         lines += [f"{key}:"] if rows else [f"{key}: none"]
-        lines += ["- " + ", ".join(f"{name} {inner}" for name, inner in row.items()) for row in rows[:MOST]]
-    lines += [f"{name}: {link}" for name, link in found.get("links", {}).items()]
+        lines += ["- " + ", ".join(f"{name} {shown(inner)}" for name, inner in row.items()) for row in rows[:MOST]]
+    lines += [f"{name}: {link}" for name, link in found.get("links", {}).items() if "{" not in link]
     return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    return "unknown" if value is None else str(value)
 
 
 telemetry = Agent(

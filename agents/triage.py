@@ -10,10 +10,10 @@ from runtime.triggers import Delivered, Trigger
 
 ID = "triage"  # alerts about itself start nothing: each would start another
 WORDS = {
-    "cost": ("cost", "budget", "spend"),
-    "errors": ("error", "fail", "burn"),
+    "health": ("queue", "telemetry", "stuck", "approval", "load", "missing", "lost", "silent"),
+    "errors": ("error", "fail", "burn", "dead"),
+    "cost": ("cost", "spend"),
     "duration": ("duration", "slow", "latency"),
-    "health": ("queue", "dead", "telemetry", "stuck", "approval", "load", "missing", "lost"),
 }
 NEXT = {
     "cost": "look at that row's calls and tokens, and at what uses it; a cheaper model or a shorter prompt may do.",
@@ -115,7 +115,7 @@ def failing(errors: dict[str, Any], compared: dict[str, Any]) -> tuple[str, list
         text = f", such as {row['example_text']}" if "example_text" in row else ""
         evidence.append(f"{row['what']} {row.get('name', '')}: {row['errors']} of type {row['error_type']}{text}")
     top = inner[0]
-    return f"the {top['what']} {top.get('name', '')} fails with {top['error_type']}, {top['errors']} times.", evidence
+    return f"the {top['what']} {top.get('name', '')} fails with {top['error_type']} ({top['errors']} in all).", evidence
 
 
 def dear(cost: dict[str, Any]) -> tuple[str, list[str]]:

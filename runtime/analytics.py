@@ -17,7 +17,6 @@ from pydantic import Field, StringConstraints, ValidationError, validate_call
 from runtime.answers import LONGEST_TEXT, written
 from runtime.settings import settings
 from runtime.sql import load
-from telemetry.catalogue import BY_NAME
 from telemetry.clickhouse.client import connect
 
 P = ParamSpec("P")
@@ -36,11 +35,12 @@ GAUGES = [
     "agno.queue.depth",
     "agno.queue.oldest.age",
     "agno.agent.in_progress",
+    "agno.agents.broken",
     "agno.approvals.pending",
     "agno.telemetry.queue.size",
     "agno.telemetry.missing",
 ]
-TROUBLES = ["agno.telemetry.spans", "agno.telemetry.logs", "agno.agents.reloads"]
+TROUBLES = ["agno.queue.dead_letters", "agno.telemetry.spans", "agno.telemetry.logs", "agno.agents.reloads"]
 _SQL = {name: query.decode() for name, query in load("analytics").items()}
 
 
@@ -174,10 +174,7 @@ def queue_and_telemetry_health() -> Answer:
 
     now: gauges as of the last minutes. hour: what went wrong within the last hour, counted.
     """
-    now = _ask("gauges", metrics=GAUGES)
-    for row in now:
-        row["unit"] = BY_NAME[row["metric"]].unit
-    hour = _ask("counters", metrics=TROUBLES, minutes=60)
+    now, hour = _ask("gauges", metrics=GAUGES), _ask("counters", metrics=TROUBLES, minutes=60)
     return {"now": now, "hour": hour, "error_logs_of_the_hour": _ask("logs", minutes=60)}
 
 

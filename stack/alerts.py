@@ -1,4 +1,7 @@
-"""Where the page's alerts go: to the runtime's source `alertmanager`, unless the user names another receiver."""
+"""Where the page's alerts go: to the runtime's source `alertmanager`, unless the user names another receiver.
+
+A Grafana beside the stack sends its own to the source `grafana`, with the same secret (docs/grafana.md).
+"""
 
 import json
 from typing import Any
@@ -9,6 +12,7 @@ from stack.home import Home
 from stack.process import PROJECT
 
 SOURCE = "alertmanager"
+LET_IN = (SOURCE, "grafana")
 
 
 class Given(BaseSettings):
@@ -22,12 +26,13 @@ class Given(BaseSettings):
 
 
 def webhook_secrets(home: Home) -> str:
-    """WEBHOOK_SECRETS of the runtime: the user's, and the secret of the page's alerts."""
+    """WEBHOOK_SECRETS of the runtime: the user's, and the secret of the stack's own alerts."""
     given = Given().webhook_secrets
     try:
         secrets: dict[str, Any] = dict(json.loads(given or "{}"))
-        theirs = secrets.get(SOURCE, [])
-        secrets[SOURCE] = [*(theirs.split() if isinstance(theirs, str) else theirs), home.secrets.alerts]
+        for source in LET_IN:
+            theirs = secrets.get(source, [])
+            secrets[source] = [*(theirs.split() if isinstance(theirs, str) else theirs), home.secrets.alerts]
     except (ValueError, TypeError):
         return given  # the runtime says what is wrong with it
     return json.dumps(secrets)

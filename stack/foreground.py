@@ -68,7 +68,11 @@ class Foreground:
         if not processes:
             self.console.print("The stack is not running.")
             return
-        services = [service for service in reversed(SERVICES.values()) if processes[service.name].pid]
+        services = [
+            service
+            for service in reversed(SERVICES.values())
+            if service.name in processes and processes[service.name].pid  # an older version knew fewer services
+        ]
         board = Board(self.console, {service.name: service.title for service in services})
         with board.shown():
             for service in services:

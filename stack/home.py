@@ -37,7 +37,7 @@ class Secrets:
     phoenix_api_key: str = field(default_factory=_phoenix_secret)
     phoenix_password: str = field(default_factory=lambda: secrets.token_hex(8))
     webhook: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
-    alerts: str = field(default_factory=_token)  # the page's alerts prove themselves to the runtime with it
+    alerts: str = field(default_factory=_token)  # the stack's alerts prove themselves to the runtime with it
 
 
 @dataclass

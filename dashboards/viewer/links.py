@@ -9,7 +9,6 @@ from urllib.parse import quote, urlencode
 from dashboards.viewer.history import Instance
 from dashboards.viewer.rules import Rule
 from dashboards.viewer.settings import Settings
-from dashboards.viewer.units import written
 
 AROUND_SECONDS = 3600  # shown before an alert began
 VARIABLES = ("agent_id", "kind", "model", "environment")  # labels that boards have a variable of
@@ -57,8 +56,9 @@ class Links:
                 "title": rule.title,
                 "summary": instance.summary,
                 "description": rule.description,
-                "value": written(instance.value, rule.unit),
-                "objective": written(instance.objective, rule.unit),
+                "value": f"{instance.value:.10g}",
+                "objective": f"{instance.objective:.10g}",
+                "unit": rule.unit,
                 "trace_id": instance.trace_id,
                 "trace_url": self.trace(instance.trace_id) or "",
                 "dashboard_url": self.dashboard(rule, given, instance.fired),

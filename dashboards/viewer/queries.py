@@ -56,7 +56,8 @@ class ClickHouse:
         self._lock = threading.Lock()
         self._limiter = CapacityLimiter(AT_ONCE)
         # it says what it raises a second time
-        logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
+        for name in ("clickhouse_connect", "urllib3"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
     def close(self) -> None:
         if self._client is not None:

@@ -90,7 +90,8 @@ SELECT
     Cost AS cost_usd,
     count() OVER () AS spans
 FROM otel_traces FINAL
-WHERE TraceId = {trace:String} AND Timestamp >= first_at AND Timestamp < last_at + INTERVAL 1 SECOND
+-- Not `<`: ClickHouse 26.9 takes "before second n" for "up to second n - 1" when it leaves out parts.
+WHERE TraceId = {trace:String} AND Timestamp >= first_at AND Timestamp <= last_at + INTERVAL 1 SECOND
 ORDER BY started_at, span_id
 LIMIT 1000
 
@@ -190,16 +191,17 @@ SELECT
     arrayStringConcat(mapValues(Attributes), ' ') AS of,
     -- Every process sees the same queue, and each has runs and spans of its own.
     if(metric IN ('agno.agent.in_progress', 'agno.telemetry.queue.size'), sum(last), max(last)) AS value,
+    any(unit) AS unit,
     max(at) AS at
 FROM
 (
-    SELECT MetricName, Attributes, ResourceAttributes, argMax(Value, TimeUnix) AS last, max(TimeUnix) AS at
+    SELECT MetricName, Attributes, any(MetricUnit) AS unit, argMax(Value, TimeUnix) AS last, max(TimeUnix) AS at
     FROM
     (
-        SELECT MetricName, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_gauge FINAL
+        SELECT MetricName, MetricUnit, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_gauge FINAL
         WHERE TimeUnix >= now() - INTERVAL 3 MINUTE AND MetricName IN {metrics:Array(String)}
         UNION ALL
-        SELECT MetricName, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_sum FINAL
+        SELECT MetricName, MetricUnit, Attributes, ResourceAttributes, Value, TimeUnix FROM otel_metrics_sum FINAL
         WHERE TimeUnix >= now() - INTERVAL 3 MINUTE AND MetricName IN {metrics:Array(String)} AND NOT IsMonotonic
     )
     GROUP BY MetricName, Attributes, ResourceAttributes

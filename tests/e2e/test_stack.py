@@ -24,7 +24,12 @@ def up() -> Iterator[Stack]:
     with stack() as it:
         said = it.must("up", "--detach", "--timings", timeout=800)
         home = it.home
-        for url in (f"{home.runtime_url}/docs", home.phoenix_url, f"{home.runtime_url}/api/metrics"):
+        for url in (
+            f"{home.runtime_url}/docs",
+            home.phoenix_url,
+            f"{home.runtime_url}/api/metrics",
+            f"{home.dashboards_url}/dashboards",
+        ):
             assert url in said.replace("\n", ""), said
         yield it
 

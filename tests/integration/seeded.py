@@ -25,13 +25,16 @@ def run(
     user: str = "ann",
     kind: str = "agent",
     text: str = "",
+    member: str = "",
 ) -> list[ReadableSpan]:
-    """A webhook's span, the run, a model call, and tool calls of these seconds. `error`: the last tool raises that."""
+    """A webhook's span, the run, a model call, and tool calls of these seconds. `error`: the last tool raises that.
+    `member`: the calls are those of this member of the team.
+    """
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    at = time.time_ns() - round(minutes_ago * 60 * SECOND)
+    at = (time.time_ns() - round(minutes_ago * 60 * SECOND)) // SECOND * SECOND + 300_000_000
     ids: dict[str, Any] = {
         "agno.run.id": id or f"{agent}-{minutes_ago}",
         "agno.run.attempt": 1,
@@ -64,6 +67,10 @@ def run(
     top.set_attributes({"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 20})
     top.set_attributes({"input.value": f"question {text}", "output.value": f"answer {text}"})
     context = set_span_in_context(top)
+    if member:
+        ids |= {"gen_ai.agent.id": member, "agno.run.id": f"{member}-{minutes_ago}"}
+        inner = begin(f"invoke_agent {member}", "invoke_agent", agno__run__kind="agent", agno__run__status="completed")
+        context = set_span_in_context(inner)
     call = begin(f"chat {model}", "chat", gen_ai__request__model=model)
     call.set_attributes({"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 20})
     if cost is not None:
@@ -76,6 +83,8 @@ def run(
         if error and number == len(pairs):
             fail(span, error)
         end(span, seconds)
+    if member:
+        end(inner, 0)
     if error:
         fail(top, error)
     top.set_attribute("agno.run.status", "error" if error else "completed")

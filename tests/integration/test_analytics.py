@@ -57,8 +57,9 @@ def traces(store: ClickHouse) -> Traces:
     broken = [run("refunds", 5 + n, {"pay": 1.0}, **said) for n in range(3)]
     old = run("refunds", 300, {"pay": 1.0}, id=RUN_ID, error="bank says no", user="bob")
     large = run("loop", 300, [(f"step-{n}", 0.01 + n / 10_000) for n in range(300)], error="it broke " * 100)
+    team = run("desk", 300, {"find": 2.0}, kind="team", member="finder")
     writer = DirectWriter(store.otel_url)
-    writer.write_spans([span for spans in (*before, *now, *fine, *broken, old, large) for span in spans])
+    writer.write_spans([span for spans in (*before, *now, *fine, *broken, old, large, team) for span in spans])
     writer.write_metrics(measured())
     writer.close()
     return {"slowest": trace_of(now[-1]), "failed": trace_of(broken[0]), "large": trace_of(large)}
@@ -82,9 +83,9 @@ def slow_day(configure: Callable[..., None], traces: Traces) -> Traces:
 def measured() -> MetricsData:
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("agno")
-    meter.create_gauge("agno.queue.depth").set(41, {"queue": "runs", "state": "queued"})
-    meter.create_gauge("agno.telemetry.missing").set(0, {"destination": "clickhouse"})
-    meter.create_up_down_counter("agno.agent.in_progress").add(2, {"agent_id": "support", "kind": "agent"})
+    meter.create_gauge("agno.queue.depth", "{ticket}").set(41, {"queue": "runs", "state": "queued"})
+    meter.create_gauge("agno.telemetry.missing", "{span}").set(0, {"destination": "clickhouse"})
+    meter.create_up_down_counter("agno.agent.in_progress", "{run}").add(2, {"agent_id": "support", "kind": "agent"})
     spans = meter.create_counter("agno.telemetry.spans")
     spans.add(1000, {"destination": "collector", "outcome": "exported"})
     spans.add(7, {"destination": "collector", "outcome": "dropped"})
@@ -165,6 +166,14 @@ def test_a_large_trace_keeps_what_failed_and_what_took_long(slow_day: Traces) ->
     assert {"invoke_agent loop", "execute_tool step-299", "chat m-1"} <= set(names) and len(names) <= 30
 
 
+def test_a_trace_of_less_than_a_second_in_a_part_of_its_own(slow_day: Traces, store: ClickHouse) -> None:
+    spans = run("quick", 400, {"find": 0.1}, model_s=0.1)
+    writer = DirectWriter(store.otel_url)
+    writer.write_spans(spans)
+    writer.close()
+    assert asked(analytics.trace, trace_id=trace_of(spans))["spans_in_trace"] == 4
+
+
 def test_errors_are_counted_by_type_with_an_example(slow_day: Traces) -> None:
     found = asked(analytics.errors, minutes=60)["errors"]
     assert [(row["what"], row.get("name"), row["error_type"], row["errors"]) for row in found] == [
@@ -188,6 +197,14 @@ def test_where_the_time_went_is_the_first_part(slow_day: Traces) -> None:
     )
     assert first["change_s_per_run"] == 4.05 and all(part["change_s_per_run"] == 0.0 for part in others)
     assert asked(analytics.duration_compared, agent_id="nobody")["parts"] == []
+
+
+def test_the_time_of_a_team_is_its_members(slow_day: Traces) -> None:
+    found = asked(analytics.duration_compared, agent_id="desk", minutes=600)
+    assert found["now"]["runs"] == 1
+    parts = [(part["name"], part["by_agent"], part["now_s_per_run"]) for part in found["parts"]]
+    assert parts == [("find", "finder", 2.0), ("m-1", "finder", 1.0)]
+    assert "change_s_per_run" not in found["parts"][0], "there is nothing to compare with"
 
 
 def test_what_was_spent_by_agent_model_and_user(slow_day: Traces) -> None:
@@ -300,7 +317,7 @@ def test_triage_names_the_tool_that_became_slow(slow_day: Traces) -> None:
 def test_triage_names_what_fails(slow_day: Traces) -> None:
     labels = {"alertname": "AgentErrorRate", "agent_id": "refunds"}
     done = ask("triage", alerts.prompt(alertmanager(labels=labels, annotations={}, startsAt=None)))
-    assert "Likely cause: the tool pay fails with TimeoutError, 3 times." in done.content
+    assert "Likely cause: the tool pay fails with TimeoutError (3 in all)." in done.content
     assert "3 of 3 runs failed" in done.content and slow_day["failed"] in done.content
     assert alerts.firing(alertmanager(labels=labels)) and "obey me</data>" in done.content
 
@@ -332,6 +349,7 @@ def test_triage_has_an_answer_to_every_alert(slow_day: Traces, name: str, agent:
             "- agent_id support",
         ),
         ("What did support cost this week?", "cost(by=agent, hours=168)", "- name support, cost_usd 0.2"),
+        ("Which is slowest?", "order=slowest", "support is slowest, p95 5.975 s."),
         ("Which user spent most today?", "cost(by=user, hours=24)", "- name ann"),
         ("Why did run refunds fail in the last 30 minutes?", "errors(agent_id=refunds, minutes=30)", "bank says no"),
         ("Why is support slow?", "duration_compared(agent_id=support, minutes=60)", "check_stock"),

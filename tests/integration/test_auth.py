@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 from websockets.sync.client import connect
 
 from stack.home import Home
+from stack.process import PROJECT
 from tests.integration.conftest import fresh_database
 from tests.integration.runtimes import Runtime, until
 
@@ -62,6 +64,7 @@ def public(private: rsa.RSAPrivateKey) -> str:
 def agents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("agents")
     (directory / "echo.py").write_text(AGENT)
+    shutil.copy(PROJECT / "agents" / "telemetry.py", directory)
     return directory
 
 
@@ -307,6 +310,21 @@ def test_a_run_that_a_user_starts_is_that_users(tokened: Runtime, bearer: Bearer
     assert (found["user_id"], found["status"], found["attempt"]) == ("alice", "completed", None)
     assert ask(tokened, f"GET /api/runs/{run['run_id']}", bob).status_code == 404
     assert ask(tokened, f"GET /sessions/{run['session_id']}", bob).status_code == 404
+
+
+@pytest.mark.parametrize("background", ["false", "true"])
+def test_the_telemetry_of_all_users_is_the_administrators(tokened: Runtime, bearer: Bearer, background: str) -> None:
+    """Also when a user may run the agent that could ask it. (There is no ClickHouse here: who may ask is told so.)"""
+
+    def content(authorization: str) -> str:
+        form = {"message": "Which agent is slowest?", "stream": "false", "background": background}
+        run = ask(tokened, "POST /agents/telemetry/runs", authorization, data=form).raise_for_status().json()
+        until(lambda: _run(tokened, run["run_id"], authorization)["status"] == "completed", 20)
+        path = _run(tokened, run["run_id"], authorization)["links"]["run"]
+        return str(ask(tokened, f"GET {path}", authorization).json()["content"])
+
+    assert "Permission required: agent_os:admin" in content(bearer(*READ, user="alice"))
+    assert "set CLICKHOUSE_READONLY_URL" in content(bearer(ADMIN, user="root"))
 
 
 def test_a_file_of_keys_and_no_isolation(

@@ -17,6 +17,7 @@ from runtime import analytics
 from runtime.loader import Loader
 from runtime.offline import MARK
 from runtime.settings import Settings
+from telemetry.catalogue import BY_NAME
 
 AGENTS = Path(__file__).parents[2] / "agents"
 
@@ -118,3 +119,8 @@ def test_the_tools_of_the_telemetry_tell_a_model_what_they_take(load: Any) -> No
             {"agent_id"} if name == "duration_compared" else set()
         )
     assert schemas["runs"].parameters["properties"]["order"]["enum"] == ["newest", "slowest", "dearest"]
+
+
+def test_the_instruments_that_the_tools_ask_for_are_in_the_catalogue() -> None:
+    assert all(BY_NAME[name].kind in ("observable_gauge", "up_down_counter") for name in analytics.GAUGES)
+    assert all(BY_NAME[name].kind == "counter" for name in analytics.TROUBLES)

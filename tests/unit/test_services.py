@@ -61,7 +61,13 @@ def test_phoenix_is_locked_and_silent(home: Home) -> None:
     assert environment["PHOENIX_DISABLE_AGENT_ASSISTANT"] == "true"
 
 
-def test_the_pages_alerts_are_let_in_beside_the_users_sources(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agents_look_at_the_telemetry_as_a_user_who_can_only_read(home: Home) -> None:
+    environment = SERVICES["runtime"].command(home).full_environment()
+    assert environment["CLICKHOUSE_READONLY_URL"] == home.clickhouse_readonly_url
+    assert home.clickhouse_readonly_url.startswith("http://readonly:")
+
+
+def test_the_stacks_alerts_are_let_in_beside_the_users_sources(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def both() -> tuple[dict[str, str], dict[str, list[str] | str]]:
         page = SERVICES["dashboards"].command(home).full_environment()
         runtime = SERVICES["runtime"].command(home).full_environment()
@@ -69,10 +75,11 @@ def test_the_pages_alerts_are_let_in_beside_the_users_sources(home: Home, monkey
 
     page, secrets = both()
     assert page["ALERT_WEBHOOK_URL"] == f"{home.runtime_url}/api/sources/alertmanager"
-    assert secrets == {"alertmanager": [page["ALERT_WEBHOOK_SECRET"]]}
+    ours = page["ALERT_WEBHOOK_SECRET"]
+    assert secrets == {"alertmanager": [ours], "grafana": [ours]}
     monkeypatch.setenv("WEBHOOK_SECRETS", '{"github": "12345678", "alertmanager": "abcdefgh ijklmnop"}')
     page, secrets = both()
-    assert secrets == {"github": "12345678", "alertmanager": ["abcdefgh", "ijklmnop", page["ALERT_WEBHOOK_SECRET"]]}
+    assert secrets == {"github": "12345678", "alertmanager": ["abcdefgh", "ijklmnop", ours], "grafana": [ours]}
     for wrong in ("{", "[1]", '{"alertmanager": 5}'):
         monkeypatch.setenv("WEBHOOK_SECRETS", wrong)
         assert SERVICES["runtime"].command(home).environment["WEBHOOK_SECRETS"] == wrong  # the runtime says why

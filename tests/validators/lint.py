@@ -19,6 +19,9 @@ QUERY_TYPES = ("timeseries", "table", "logs", "traces")
 UNITLESS = {"table", "logs", "traces"}  # a table's columns have units of their own
 PHOENIX_AND_RUNTIME = {"phoenix_url", "runtime_url"}  # on every board, used or not: the page puts its settings in them
 
+# Of the ClickHouse plugin's macros (4.20) those that the page expands, too; the plugin leaves what it does not know.
+MACROS = {"timeFilter", "timeFilter_ms", "fromTime", "toTime", "timeInterval", "interval_s", "conditionalAll"}
+
 _VARIABLE = re.compile(r"\$\{?([a-zA-Z_]\w*)")
 _BOARD = re.compile(r"^/d/([^/?]+)(?:/[^?]*)?(?:\?(.*))?$")
 
@@ -74,6 +77,8 @@ def _board(uid: str, board: Board) -> Iterator[str]:
         yield "has an id, which is the one of some Grafana"
     if board.get("schemaVersion", 0) < 39:
         yield "its schemaVersion is below 39"
+    macros = {name for sql in _texts(board, "rawSql") for name in re.findall(r"\$__(\w+)", sql)}
+    yield from (f"uses the macro $__{name}, which is none" for name in sorted(macros - MACROS))
     ids = Counter(panel.get("id") for panel in [*panels(board), *(p for p in board["panels"] if p["type"] == "row")])
     yield from (f"the panel id {number} is there twice" for number, times in ids.items() if times > 1)
 

@@ -36,11 +36,13 @@ export class AlertsView {
     if (same === this.same) return;
     this.same = same;
     const rules = answer.rules.toSorted((a, b) => ORDER[a.state] - ORDER[b.state]);
-    const count = (state) => rules.filter((rule) => rule.state === state).length;
+    const all = rules.flatMap(({ instances }) => instances ?? []);
+    const count = (state) => (state === "firing" || state === "pending" ? all : rules).filter((one) => one.state === state).length;
+    const words = { ...WORDS, ok: "rules within their objectives", error: "rules cannot be evaluated" };
     const summary = h(
       "header.summary",
       {},
-      ...["firing", "pending", "error", "ok"].map((state) => (count(state) || state === "firing" || state === "ok" ? h("span", { "data-state": state }, h("b", {}, String(count(state))), ` ${WORDS[state].toLowerCase()}`) : null)),
+      ...["firing", "pending", "error", "ok"].map((state) => (count(state) || state === "firing" || state === "ok" ? h(count(state) ? "span.any" : "span", { "data-state": state }, h("b", {}, String(count(state))), ` ${words[state].toLowerCase()}`) : null)),
       h("span.muted", { "data-tip": answer.evaluated_at ? dateTime(time(answer.evaluated_at)) : null }, answer.evaluated_at ? `evaluated ${fromNow(time(answer.evaluated_at))}` : "not evaluated yet"),
     );
     const problem = answer.error ? h("p.problem", { role: "alert" }, `The rules could not be evaluated: ${answer.error}`) : null;
@@ -55,21 +57,23 @@ export class AlertsView {
       ...(busy.length ? busy : answer.error || !rules.length ? [] : [h("p.fine", {}, icon("check"), "Nothing is over its objective.")]),
       ...(rules.length ? [] : [h("p.empty", {}, "There are no rules: dashboards/alerts.json is empty.")]),
       calm.length ? h("section.ok-rules", {}, h("h2", {}, "Within their objectives"), h("div.columns", {}, ...calm)) : "",
-      history(answer.history ?? []),
+      history(answer.history ?? [], new Map(rules.map(({ name, title }) => [name, title]))),
     );
     this.host.firstChild.removeAttribute("aria-busy");
     if (focused) this.host.querySelector(`[data-key="${CSS.escape(focused)}"] a`)?.focus();
   }
 
   rule({ name, title, severity, state, description, error, runbook_url: runbook, instances = [] }) {
-    const active = instances.toSorted((a, b) => ORDER[a.state] - ORDER[b.state] || b.value / b.objective - a.value / a.objective);
+    const over = instances.filter((one) => one.state !== "ok");
+    const active = over.toSorted((a, b) => ORDER[a.state] - ORDER[b.state] || b.value / b.objective - a.value / a.objective);
+    const others = instances.length - over.length;
     return h(
       "article.rule",
       { "data-state": state, "data-rule": name },
       h("header", {}, stateChip(state), h("h2", {}, title || name), h(`span.severity.${severity === "critical" ? "critical" : "warning"}`, {}, severity ?? ""), runbookLink(runbook)),
       description ? h("p.muted", {}, description) : null,
       error ? h("p.failed", {}, error) : null,
-      active.length ? h("ul.instances", {}, ...active.map((one) => instance(name, one))) : null,
+      active.length ? h("ul.instances", {}, ...active.map((one) => instance(name, one)), others ? h("li.others.muted", {}, `${others} more ${others === 1 ? "is" : "are"} within the objective.`) : null) : null,
     );
   }
 
@@ -88,6 +92,7 @@ function runbookLink(address) {
 
 function instance(rule, { labels = {}, state, value, objective, unit, since, summary, trace_id: trace, trace_url: traceUrl, dashboard_url: boardUrl }) {
   const name = Object.values(labels).filter(Boolean).join(" · ") || "all";
+  const measured = objective > 0;
   const share = Math.max(0, Math.min(1, value > 0 ? objective / value : 1));
   const links = [[traceUrl, "Worst trace", trace], [boardUrl, "Dashboard", ""]].map(([address, text, tip]) => {
     const url = address && safe(address);
@@ -97,7 +102,7 @@ function instance(rule, { labels = {}, state, value, objective, unit, since, sum
     "li",
     { "data-key": `${rule} ${name}`, "data-state": state },
     h("div.who", {}, h("b", {}, name), summary ? h("span.muted", {}, summary) : null),
-    h("div.measure", {}, h("span.value", {}, format(value, unit)), h("span.muted", {}, `objective ${format(objective, unit)}`), h("span.track", { "aria-hidden": "true" }, h("i"), h("u", { style: `left:${share * 100}%` }))),
+    h("div.measure", {}, h("span.value", {}, format(value, unit)), h("span.muted", {}, `objective ${format(objective, unit)}`), measured ? h("span.track", { "aria-hidden": "true" }, h("i"), h("u", { style: `left:${share * 100}%` })) : null),
     h("div.since", { "data-tip": since ? dateTime(time(since)) : null }, stateChip(state), since ? h("span.muted", {}, `since ${fromNow(time(since)).replace(" ago", "")}`) : null),
     h("div.links", {}, ...links.filter(Boolean)),
   );
@@ -107,7 +112,8 @@ function calmRule({ name, title, description, runbook_url: runbook }) {
   return h("li", { "data-rule": name, "data-state": "ok" }, h("span.dot", { "aria-label": "OK", role: "img" }), h("span", { "data-tip": description || null, tabindex: description ? "0" : null }, title || name), runbookLink(runbook));
 }
 
-function history(entries) {
+/** `titles`: of the rules, by name. */
+function history(entries, titles) {
   const rows = entries.map(({ at, rule, state, labels = {}, value, objective, unit, trace_url: traceUrl, summary }) => {
     const url = traceUrl && safe(traceUrl);
     return h(
@@ -115,7 +121,7 @@ function history(entries) {
       {},
       h("td", { title: fromNow(time(at)) }, dateTime(time(at))),
       h("td", {}, stateChip(state)),
-      h("td", {}, rule),
+      h("td", { title: rule }, titles.get(rule) ?? rule),
       h("td", {}, Object.values(labels).filter(Boolean).join(" · ") || "–"),
       h("td.right", {}, value === null || value === undefined ? "–" : format(value, unit)),
       h("td.right", {}, objective === null || objective === undefined ? "–" : format(objective, unit)),

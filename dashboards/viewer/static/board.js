@@ -1,9 +1,12 @@
 /** A board: its panels on Grafana's grid, of which those in sight are asked for first. */
 
 import * as api from "./api.js";
+import { prepare } from "./charts.js";
 import { h, icon } from "./dom.js";
 import { fillText } from "./links.js";
 import { Panel } from "./panel.js";
+
+const BEHIND = 80; // ms that annotations are asked for after the panels
 
 export class Board {
   /** @param {HTMLElement} host @param {Object} json as Grafana has it @param {Object} page see Panel */
@@ -30,7 +33,7 @@ export class Board {
     for (const json of panels.toSorted((a, b) => a.gridPos.y - b.gridPos.y || a.gridPos.x - b.gridPos.x)) {
       const panel = new Panel(json, page);
       const { x, y, w, h: height } = json.gridPos;
-      panel.element.dataset.width = w <= 6 ? "small" : w <= 12 ? "half" : "full";
+      panel.element.dataset.width = w <= (json.type === "stat" ? 4 : 6) ? "small" : w <= 12 ? "half" : "full";
       panel.element.style.cssText = `--x:${x + 1};--y:${y - top + 1};--w:${w};--h:${height}`;
       grid.append(panel.element);
       this.panels.push(panel);
@@ -48,14 +51,24 @@ export class Board {
   }
 
   moved(entries) {
+    const asked = [];
     for (const { target, isIntersecting } of entries) {
       const panel = this.panels.find(({ element }) => element === target);
       if (!isIntersecting) this.inSight.delete(panel);
       else {
         this.inSight.add(panel);
-        if (panel.stale && this.view) panel.load(this.view);
+        if (panel.stale && this.view) asked.push(panel);
       }
     }
+    this.load(asked);
+  }
+
+  /** What is text first: it is there at once, charts need their library. */
+  load(panels) {
+    const charts = panels.filter((panel) => panel.isChart);
+    const texts = panels.filter((panel) => !panel.isChart).map((panel) => panel.load(this.view));
+    for (const panel of charts) panel.load(this.view);
+    if (charts.length) prepare(Promise.all(texts));
   }
 
   resized(entries) {
@@ -71,14 +84,14 @@ export class Board {
     this.view = view;
     for (const { json, title } of this.rows) title.textContent = fillText(json.title, view.context, view.texts);
     for (const panel of this.panels) {
-      if (this.inSight.has(panel)) panel.load(view);
-      else {
-        panel.abort();
-        panel.stale = true;
-        panel.title.textContent ||= fillText(panel.json.title, view.context, view.texts);
-      }
+      if (this.inSight.has(panel)) continue;
+      panel.abort();
+      panel.stale = true;
+      panel.title.textContent ||= fillText(panel.json.title, view.context, view.texts);
     }
-    this.annotate(view);
+    this.load([...this.inSight]);
+    clearTimeout(this.later);
+    this.later = setTimeout(() => this.annotate(view), BEHIND);
   }
 
   async annotate(view) {
@@ -104,6 +117,7 @@ export class Board {
   dispose() {
     this.seen.disconnect();
     this.sized.disconnect();
+    clearTimeout(this.later);
     this.annotating?.abort();
     for (const panel of this.panels) panel.dispose();
     this.host.classList.remove("viewing");

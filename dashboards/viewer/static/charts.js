@@ -7,13 +7,21 @@ import { fromPlot, timeTicks, toPlot } from "./times.js";
 import * as tips from "./tips.js";
 
 const CHARACTER = 6.3; // px of a tick's text
+const PATIENCE = 1500; // ms that the library waits for what is text
+let texts = Promise.resolve();
 let loading = null;
 let queue = Promise.resolve();
 
-/** plotly.js is large: it is fetched when the first chart has data, and run after what is text has been painted. */
-export function plotly() {
+/** plotly.js is large: it is fetched beside the first data, and run after what is text has been painted. */
+export function prepare(drawnTexts) {
+  if (loading) return;
+  texts = Promise.race([drawnTexts, new Promise((done) => setTimeout(done, PATIENCE))]);
+  document.head.append(h("link", { rel: "preload", as: "script", fetchpriority: "low", href: document.documentElement.dataset.plotly }));
+  plotly();
+}
+
+function plotly() {
   loading ??= new Promise((done, failed) => {
-    const start = () => document.head.append(script);
     const script = h("script", { src: document.documentElement.dataset.plotly, async: true });
     script.addEventListener("load", () => done(window.Plotly));
     script.addEventListener("error", () => {
@@ -21,8 +29,7 @@ export function plotly() {
       script.remove();
       failed(new Error("The chart library could not be loaded."));
     });
-    if (window.requestIdleCallback) requestIdleCallback(start, { timeout: 250 });
-    else setTimeout(start, 50);
+    texts.then(frame).then(() => setTimeout(() => document.head.append(script)));
   });
   return loading;
 }
@@ -45,7 +52,7 @@ export async function draw(host, chart, signal) {
   const Plotly = await plotly();
   await inTurn(async () => {
     if (signal.aborted || !host.isConnected) return;
-    const parts = host.chartParts ?? prepare(host);
+    const parts = host.chartParts ?? furnish(host);
     const size = { width: host.clientWidth, height: host.clientHeight };
     if (size.width < 40 || size.height < 40) return;
     const margin = margins(chart);
@@ -90,7 +97,7 @@ function layoutOf(chart, size, margin, width) {
   };
 }
 
-function prepare(host) {
+function furnish(host) {
   const parts = { host, plot: h("div.plot"), cursor: h("div.cursor", { hidden: true }), marks: h("div.marks") };
   host.classList.add("chart");
   host.setAttribute("tabindex", "0");

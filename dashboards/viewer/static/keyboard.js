@@ -2,14 +2,14 @@
 
 import { dialog, h } from "./dom.js";
 
-const BOARDS = { f: "fleet", a: "agent", p: "pipeline", m: "models", t: "tools", r: "run", h: "health", l: "alerts" };
+const BOARDS = { f: "fleet", a: "agent", p: "pipeline", m: "models", t: "tools", r: "run", s: "storage", l: "alerts" };
 const HELP = [
   ["r", "refresh now"],
   ["t", "range of time"],
   ["/", "variables"],
   ["d", "theme: system, light, dark"],
   ["v", "the panel under the pointer or with the focus: larger, and back"],
-  ["g then f a p m t r h", "Fleet, Agent, Pipeline, Models, Tools, Run, Health"],
+  ["g then f a p m t r s", "Fleet, Agent, Pipeline, Models, Tools, Run, Storage"],
   ["g then l", "alerts"],
   ["← →", "on a chart: from point to point; in a waterfall: fold and unfold"],
   ["Esc", "close what is open"],

@@ -12,6 +12,7 @@ import * as tips from "./tips.js";
 
 const SECONDS = { "10s": 10, "30s": 30, "1m": 60 };
 const AWAY = 5; // seconds between two tries while a store is away
+const OPTIONS_AFTER = 100; // ms after the panels: they are what one waits for
 const ALERTS = 30; // seconds between two looks at the alerts
 
 const host = document.getElementById("board");
@@ -127,7 +128,7 @@ function refresh(options = false) {
     if (options && unchosen(now.variables).length) return choose(view);
     view.texts = bar.variables.texts();
     shown.refresh(view);
-    if (options) loadOptions(view);
+    if (options) setTimeout(() => loadOptions(view), OPTIONS_AFTER);
   }
   schedule();
 }

@@ -52,6 +52,10 @@ class Receiver:
     port: int
     answers: list[int] = field(default_factory=list)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # (authorization, body)
+    free: threading.Event = field(default_factory=threading.Event)  # cleared: it takes requests and does not answer
+
+    def __post_init__(self) -> None:
+        self.free.set()
 
     @property
     def url(self) -> str:
@@ -69,6 +73,7 @@ def listening(receiver: Receiver) -> Iterator[None]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            receiver.free.wait(60)
             status = receiver.answers.pop(0) if receiver.answers else 200
             if status == 200:
                 receiver.seen.append((self.headers["authorization"], body))
@@ -194,15 +199,16 @@ def test_what_is_posted_is_alertmanagers(alerts: Alerts, measure: Measure) -> No
         "truncatedAlerts": 0,
     }
     assert body["commonLabels"] == {"alertname": "AgentDurationOverObjective", "severity": "critical"}
-    assert "summary" not in body["commonAnnotations"] and body["commonAnnotations"]["objective"] == "30 s"
+    assert "summary" not in body["commonAnnotations"] and body["commonAnnotations"]["objective"] == "30"
     slow, slower = body["alerts"]
     assert slow["labels"]["agent_id"] == "slow" and slow["fingerprint"] != slower["fingerprint"]
     assert slow["annotations"] == {
         "title": "An agent is slow",
         "summary": "slow: p95 45.2 s over its objective of 30 s",
         "description": "The 95th percentile of its runs.",
-        "value": "45.2 s",
-        "objective": "30 s",
+        "value": "45.2",
+        "objective": "30",
+        "unit": "s",
         "trace_id": "trace-of-slow",
         "trace_url": "http://phoenix.example/redirects/traces/trace-of-slow",
         "dashboard_url": "http://page.example/dashboards/agent?var-agent=slow&from=1799996430000&to=1800003630000",
@@ -336,7 +342,7 @@ def test_an_alert_that_goes_on_is_posted_again_after_hours(alerts: Alerts, measu
     assert len(alerts.step(evaluation.REPEAT_SECONDS - 60)) == 1
     measure(slow=50)
     assert alerts.step(60) == [("firing", "slow")] * 2
-    assert alerts.receiver.seen[-1][1]["alerts"][0]["annotations"]["value"] == "50 s"
+    assert alerts.receiver.seen[-1][1]["alerts"][0]["annotations"]["value"] == "50"
     assert alerts.receiver.seen[-1][1]["alerts"][0]["startsAt"] == "2027-01-15T08:00:30.000Z"
 
 
@@ -365,6 +371,20 @@ def test_the_page_shows_them(database: ClickHouse, measure: Measure, receiver: R
         until(lambda: page.alerts()["evaluated_at"], 60)
         assert page.alerts()["rules"][0]["state"] == "firing"
     assert receiver.alerts == [("firing", "slow")]
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_the_evaluation(
+    database: ClickHouse, measure: Measure, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.free.clear()
+    measure(slow=45)
+    with viewing(tmp_path, database.readonly_url, [RULE], alert_webhook_url=receiver.url) as page:
+        until(lambda: page.alerts()["rules"][0]["state"] == "firing", 60)
+        measure(slow=45, quick=45)
+        until(lambda: len(page.alerts()["history"]) == 2, 60)  # that it fires too was found meanwhile
+        assert not receiver.seen
+        receiver.free.set()
+        until(lambda: set(receiver.alerts) >= {("firing", "slow"), ("firing", "quick")}, 60)
 
 
 def test_alerts_without_clickhouse(database: ClickHouse, tmp_path: Path) -> None:

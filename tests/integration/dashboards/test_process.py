@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from dashboards.viewer import rules
 from stack.ports import find_free
 from stack.process import PROJECT
 from tests.integration.conftest import ClickHouse
@@ -47,7 +48,8 @@ def test_every_committed_query_is_answered(database: ClickHouse, tmp_path: Path)
         addresses = {c.laddr.ip for c in psutil.Process(started.pid).net_connections() if c.status == "LISTEN"}
         assert addresses == {"127.0.0.1"}
         boards = page.get("/dashboards/api/boards").json()
-        assert {"fleet", "agent", "pipeline", "models", "tools", "run", "health"} <= {one["uid"] for one in boards}
+        assert {"fleet", "agent", "pipeline", "models", "tools", "run", "storage"} <= {one["uid"] for one in boards}
+        assert {rule.board for rule in rules.load()} <= {one["uid"] for one in boards}
         wrong = {path: text for board in boards for path, text in refused(page, board["uid"])}
         assert not wrong
         until(lambda: page.alerts()["evaluated_at"], 60)
@@ -71,7 +73,7 @@ def refused(page: Page, uid: str) -> Iterator[tuple[str, str]]:
 
 def is_up(page: Page) -> bool:
     try:
-        return page.get("/dashboards/health").is_success
+        return page.get("/dashboards/api/health").is_success
     except httpx.TransportError:
         return False
 

@@ -29,6 +29,7 @@ BROKEN: dict[str, Callable[[Boards], object]] = {
     "its datasource is {'uid': 'prometheus'}": lambda b: first(b).update(datasource={"uid": "prometheus"}),
     "its datasource is {}": lambda b: first(b)["targets"][0].update(datasource={}),
     "has an empty query": lambda b: first(b)["targets"][0].update(rawSql=" "),
+    "uses the macro $__timeFilters": lambda b: first(b)["targets"][0].update(rawSql="SELECT 1 WHERE $__timeFilters(a)"),
     "the format 3 is not one for stat": lambda b: first(b)["targets"][0].update(format=3),
     "the queryType logs": lambda b: first(b)["targets"][0].update(queryType="logs"),
     "overrides 'agent_id', which": lambda b: b["fleet"]["panels"][2]["targets"][0].update(rawSql="SELECT agents_id"),

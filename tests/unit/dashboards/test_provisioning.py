@@ -41,6 +41,11 @@ rules:
 """
 
 
+def test_the_dashboards_that_alerts_link_to_are_there() -> None:
+    linked = set(re.findall(r"\bd/([a-z-]+)", (GRAFANA / "provisioning" / "alerting" / "rules.yaml").read_text()))
+    assert linked <= {file.stem for file in (GRAFANA / "dashboards").glob("*.json")} and linked
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A copy of the files with one small rule, to be changed."""
@@ -177,6 +182,7 @@ def test_a_message_has_what_one_needs_to_know(tmp_path: Path) -> None:
         description="Runs take longer than promised.",
         value="14.2",
         objective="10",
+        unit="s",
         trace_id="0af7651916cd43dd8448eb211c80319c",
         trace_url="http://127.0.0.1:6006/redirects/traces/0af7651916cd43dd8448eb211c80319c",
         dashboard_url="http://127.0.0.1:3000/d/agent?var-agent=support",
@@ -185,7 +191,7 @@ def test_a_message_has_what_one_needs_to_know(tmp_path: Path) -> None:
     assert rendered(tmp_path, "agents.message", slow, alert("resolved")).splitlines() == [
         "CRITICAL: support: p95 14.2 s over its objective of 10 s",
         "Agent: support",
-        "Value: 14.2, objective: 10",
+        "Value: 14.2 s, objective: 10",
         "What it means: Runs take longer than promised.",
         "Worst trace: 0af7651916cd43dd8448eb211c80319c http://127.0.0.1:6006/redirects/traces/0af7651916cd43dd8448eb211c80319c",
         "Dashboard: http://127.0.0.1:3000/d/agent?var-agent=support",

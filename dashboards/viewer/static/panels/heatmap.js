@@ -9,13 +9,15 @@ import { nearest, stepOf } from "./series.js";
 
 export async function render(body, panel, [frame], { range, annotations, onzoom, signal }) {
   const host = body.querySelector(".chart") ?? h("div.chart");
-  if (!host.isConnected) body.replaceChildren(host);
   const times = frame.columns.find((one) => one.kind === "time").values;
   const buckets = trimmed(frame.columns.filter((one) => one.kind === "number"));
   const step = stepOf(times, interval(...range, 60) * 1000);
   const unit = panel.options?.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? "none";
   const name = (bucket) => (Number.isFinite(Number(bucket.name)) && bucket.name !== "" ? format(Number(bucket.name), unit) : bucket.name);
   const highest = Math.max(...buckets.flatMap(({ values }) => values.map((value) => value ?? 0)), 1);
+  body.querySelector(".heat")?.remove();
+  if (!host.isConnected) body.replaceChildren(host);
+  body.append(h("div.heat", {}, "1", h("i", { "aria-hidden": "true" }), format(highest, "short")));
   await draw(
     host,
     {

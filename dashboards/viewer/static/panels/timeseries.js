@@ -77,7 +77,7 @@ function chartOf(panel, series, all, range, annotations, onzoom, host) {
   if (!sides[0].length) sides.reverse();
   const most = Math.max(2, Math.floor(host.clientHeight / 42));
   const [y, y2] = sides.map((side) => (side.length ? axisOf(side, times, most) : null));
-  const traces = sides.flatMap((side, index) => side.map((one) => traceOf(one, times, step, index)));
+  const traces = sides.flatMap((side, index) => side.map((one) => traceOf(one, times, step, index, series.length === 1)));
   return {
     traces, y: y ?? valueAxis([], { ...first.config }, most), y2, range, annotations, onzoom, lines: limits(panel),
     tip: (time) => tipAt(series, times, step, time),
@@ -106,7 +106,7 @@ function axisOf(side, times, most) {
   return { ...axis, title: custom.axisLabel || undefined };
 }
 
-function traceOf(one, times, step, axis) {
+function traceOf(one, times, step, axis, single) {
   const { custom } = one.config;
   const color = resolved(one.color);
   const at = new Map(one.times.map((time, index) => [time, one.values[index]]));
@@ -116,15 +116,16 @@ function traceOf(one, times, step, axis) {
     return { ...base, type: "bar", x: one.times.map((time) => toPlot(time) + step / 2), y: one.values, width: step * 0.86, marker: { color: withAlpha(color, Math.max(0.6, opacity)), line: { width: 0 } } };
   }
   const values = times.map((time) => at.get(time) ?? null);
+  // Several areas above each other only make mud: the lines say it.
   const alone = values.map((value, index) => value !== null && (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null);
   const points = custom.drawStyle === "points" || custom.showPoints === "always";
   const markers = points || alone.some(Boolean);
   return {
     ...base, type: "scatter", x: times.map(toPlot), y: values, mode: custom.drawStyle === "points" ? "markers" : markers ? "lines+markers" : "lines",
     line: { color, width: custom.lineWidth ?? 1.6, dash: custom.lineStyle?.fill === "dash" ? "dash" : undefined, shape: custom.lineInterpolation === "stepAfter" ? "hv" : "linear" },
-    ...(markers ? { marker: { color, size: points ? 4 : alone.map((single) => (single ? 5 : 0)), line: { width: 0 } } } : {}),
+    ...(markers ? { marker: { color, size: points ? 4 : alone.map((isolated) => (isolated ? 5 : 0)), line: { width: 0 } } } : {}),
     connectgaps: custom.spanNulls === true, fillcolor: withAlpha(color, Math.min(0.7, (custom.fillOpacity ?? 0) / 100)),
-    ...(stacked(one) ? { stackgroup: `stack${axis}` } : { fill: custom.fillOpacity ? "tozeroy" : "none" }),
+    ...(stacked(one) ? { stackgroup: `stack${axis}` } : { fill: custom.fillOpacity && single ? "tozeroy" : "none" }),
   };
 }
 
