@@ -22,7 +22,7 @@ SELECT
     DeliverySource AS source,
     InputTokens AS input_tokens,
     OutputTokens AS output_tokens,
-    Cost AS cost,
+    toFloat64OrNull(SpanAttributes['agno.run.cost']) AS cost,
     ServiceName AS service,
     Environment AS environment,
     TraceId AS trace_id,
