@@ -3,19 +3,33 @@
 Everything is written twice, in other batches, so duplicates are in every case.
 """
 
+from collections.abc import Iterator
+
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from dashboards.source.alerting import all_rules
+from stack.home import Home
 from tests.integration.alerts import HOUR, MINUTE, Past, evaluate, firing, objectives, steady
+from tests.integration.conftest import ClickHouse, fresh_clickhouse
 from tests.integration.test_clickhouse_rollups import refresh
 
 RULES = {rule.name: rule for rule in all_rules(objectives())}
 
 
+@pytest.fixture(scope="module")
+def clickhouse(clickhouse_server: Home) -> Iterator[ClickHouse]:
+    """One database for all: each test leaves it empty."""
+    with fresh_clickhouse(clickhouse_server) as server:
+        yield server
+
+
 @pytest.fixture
-def past(otel: Client) -> Past:
-    return Past(otel)
+def past(otel: Client) -> Iterator[Past]:
+    past = Past(otel)
+    yield past
+    for table in ("otel_traces", *past.points, "operations_by_minute"):
+        otel.command(f"TRUNCATE TABLE {table}")
 
 
 def test_nothing_is_said_of_nothing(reader: Client) -> None:
