@@ -192,7 +192,7 @@ def test_variables_are_chosen_and_stand_in_the_address(visit: Visit) -> None:
     expect(visit.page.locator("[data-variable=agent]")).to_have_text(re.compile("agent-1, agent-12"))
     expect(agents).to_have_count(2)
     visit.page.locator("[data-variable=interval]").click()
-    visit.page.get_by_role("radio", name="1 h").check()
+    visit.page.get_by_role("radio", name="1 h").click()
     expect(visit.page).to_have_url(re.compile("var-interval=3600"))
     visit.page.reload()
     expect(agents).to_have_count(2)

@@ -14,7 +14,9 @@ export class AlertsView {
     this.host = host;
     this.answered = answered;
     this.opened = new Set();
-    host.replaceChildren(h("div.alerts-view", { "aria-busy": "true" }, h("h1.sr", {}, "Alerts"), h("div.skeleton", {}, h("i"), h("i"), h("i"))));
+    host.replaceChildren(
+      h("div.alerts-view", { "aria-busy": "true" }, h("h1.sr", {}, "Alerts"), h("div.skeleton", {}, h("i"), h("i"), h("i"))),
+    );
   }
 
   /** @param {?Object} found what the badge has just been told; else it is asked for */
@@ -27,32 +29,66 @@ export class AlertsView {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.answered(error);
-      if (!this.shown) this.host.firstChild.replaceChildren(h("div.problem", { role: "alert" }, h("b", {}, error.title ?? ""), h("p", {}, error.message), h("button", { type: "button", onclick: () => this.refresh() }, "Try again")));
+      if (!this.shown)
+        this.host.firstChild.replaceChildren(
+          h(
+            "div.problem",
+            { role: "alert" },
+            h("b", {}, error.title ?? ""),
+            h("p", {}, error.message),
+            h("button", { type: "button", onclick: () => this.refresh() }, "Try again"),
+          ),
+        );
     }
   }
 
   show(answer) {
     this.shown = true;
-    const rules = answer.rules.toSorted((a, b) => ORDER[a.state] - ORDER[b.state] || (b.severity === "critical") - (a.severity === "critical"));
+    const rules = answer.rules.toSorted(
+      (a, b) => ORDER[a.state] - ORDER[b.state] || (b.severity === "critical") - (a.severity === "critical"),
+    );
     const all = rules.flatMap(({ instances }) => instances ?? []);
-    const count = (state) => (state === "firing" || state === "pending" ? all : rules).filter((one) => one.state === state).length;
+    const count = (state) =>
+      (state === "firing" || state === "pending" ? all : rules).filter((one) => one.state === state).length;
     const words = { ...WORDS, ok: "rules within their objectives", error: "rules cannot be evaluated" };
     const summary = h(
       "header.summary",
       {},
-      ...["firing", "pending", "error", "ok"].map((state) => (count(state) || state === "firing" || state === "ok" ? h(count(state) ? "span.any" : "span", { "data-state": state }, h("b", {}, String(count(state))), ` ${words[state].toLowerCase()}`) : null)),
-      h(`span.evaluated${late(answer.evaluated_at) ? ".failed" : ""}`, { "data-tip": answer.evaluated_at ? dateTime(time(answer.evaluated_at)) : null }, answer.evaluated_at ? `evaluated ${fromNow(time(answer.evaluated_at))}` : "not evaluated yet"),
+      ...["firing", "pending", "error", "ok"].map((state) =>
+        count(state) || state === "firing" || state === "ok"
+          ? h(
+              count(state) ? "span.any" : "span",
+              { "data-state": state },
+              h("b", {}, String(count(state))),
+              ` ${words[state].toLowerCase()}`,
+            )
+          : null,
+      ),
+      h(
+        `span.evaluated${late(answer.evaluated_at) ? ".failed" : ""}`,
+        { "data-tip": answer.evaluated_at ? dateTime(time(answer.evaluated_at)) : null },
+        answer.evaluated_at ? `evaluated ${fromNow(time(answer.evaluated_at))}` : "not evaluated yet",
+      ),
     );
     const problem = answer.error ? h("p.problem", { role: "alert" }, `The rules could not be evaluated: ${answer.error}`) : null;
-    const groups = Map.groupBy(rules.filter(({ state }) => state === "ok"), ({ group }) => group || "Other");
+    const groups = Map.groupBy(
+      rules.filter(({ state }) => state === "ok"),
+      ({ group }) => group || "Other",
+    );
     const busy = rules.filter(({ state }) => state !== "ok").map((rule) => this.rule(rule));
-    const calm = [...groups].map(([group, members]) => h("section", {}, h("h3", {}, group), h("ul.calm", {}, ...members.map(calmRule))));
+    const calm = [...groups].map(([group, members]) =>
+      h("section", {}, h("h3", {}, group), h("ul.calm", {}, ...members.map(calmRule))),
+    );
     const focused = document.activeElement?.closest?.("[data-key]")?.dataset.key;
     this.host.firstChild.replaceChildren(
       h("h1.sr", {}, "Alerts"),
       summary,
       ...(problem ? [problem] : []),
-      ...(busy.length ? busy : answer.error || !rules.length ? [] : [h("p.fine", {}, icon("check"), "Nothing is over its objective.")]),
+      ...(busy.length
+        ? busy
+        : answer.error || !rules.length
+          ? []
+          : [h("p.fine", {}, icon("check"), "Nothing is over its objective.")]),
       ...(rules.length ? [] : [h("p.empty", {}, "There are no rules: dashboards/alerts.json is empty.")]),
       calm.length ? h("section.ok-rules", {}, h("h2", {}, "Within their objectives"), h("div.columns", {}, ...calm)) : "",
       history(answer.history ?? [], new Map(rules.map(({ name, title }) => [name, title]))),
@@ -68,10 +104,24 @@ export class AlertsView {
     return h(
       "article.rule",
       { "data-state": state, "data-rule": name },
-      h("header", {}, stateChip(state), h("h2", {}, title || name), h(`span.severity.${severity === "critical" ? "critical" : "warning"}`, {}, severity ?? ""), runbookLink(runbook)),
+      h(
+        "header",
+        {},
+        stateChip(state),
+        h("h2", {}, title || name),
+        h(`span.severity.${severity === "critical" ? "critical" : "warning"}`, {}, severity ?? ""),
+        runbookLink(runbook),
+      ),
       description ? h("p.muted", {}, description) : null,
       error ? h("p.failed", {}, error) : null,
-      active.length ? h("ul.instances", {}, ...active.map((one) => instance(name, one)), others ? h("li.others.muted", {}, `${others} more ${others === 1 ? "is" : "are"} within the objective.`) : null) : null,
+      active.length
+        ? h(
+            "ul.instances",
+            {},
+            ...active.map((one) => instance(name, one)),
+            others ? h("li.others.muted", {}, `${others} more ${others === 1 ? "is" : "are"} within the objective.`) : null,
+          )
+        : null,
     );
   }
 
@@ -89,11 +139,17 @@ function runbookLink(address) {
   return url ? link(url, { class: "out" }, "Runbook") : null;
 }
 
-function instance(rule, { labels = {}, state, value, objective, unit, since, summary, trace_id: trace, trace_url: traceUrl, dashboard_url: boardUrl }) {
+function instance(
+  rule,
+  { labels = {}, state, value, objective, unit, since, summary, trace_id: trace, trace_url: traceUrl, dashboard_url: boardUrl },
+) {
   const name = Object.values(labels).filter(Boolean).join(" · ") || "all";
   const measured = objective > 0;
   const share = Math.max(0, Math.min(1, value > 0 ? objective / value : 1));
-  const links = [[traceUrl, "Worst trace", trace], [boardUrl, "Dashboard", ""]].map(([address, text, tip]) => {
+  const links = [
+    [traceUrl, "Worst trace", trace],
+    [boardUrl, "Dashboard", ""],
+  ].map(([address, text, tip]) => {
     const url = address && safe(address);
     return url ? link(url, { class: "out", "data-tip": tip || null }, text) : null;
   });
@@ -101,14 +157,31 @@ function instance(rule, { labels = {}, state, value, objective, unit, since, sum
     "li",
     { "data-key": `${rule} ${name}`, "data-state": state },
     h("div.who", {}, h("b", {}, name), summary ? h("span.muted", {}, summary) : null),
-    h("div.measure", {}, h("span.value", {}, format(value, unit)), h("span.muted", {}, `objective ${format(objective, unit)}`), measured ? h("span.track", { "aria-hidden": "true" }, h("i"), h("u", { style: `left:${share * 100}%` })) : null),
-    h("div.since", { "data-tip": since ? dateTime(time(since)) : null }, stateChip(state), since ? h("span.muted", {}, `since ${fromNow(time(since)).replace(" ago", "")}`) : null),
+    h(
+      "div.measure",
+      {},
+      h("span.value", {}, format(value, unit)),
+      h("span.muted", {}, `objective ${format(objective, unit)}`),
+      measured ? h("span.track", { "aria-hidden": "true" }, h("i"), h("u", { style: `left:${share * 100}%` })) : null,
+    ),
+    h(
+      "div.since",
+      { "data-tip": since ? dateTime(time(since)) : null },
+      stateChip(state),
+      since ? h("span.muted", {}, `since ${fromNow(time(since)).replace(" ago", "")}`) : null,
+    ),
     h("div.links", {}, ...links.filter(Boolean)),
   );
 }
 
 function calmRule({ name, title, description, runbook_url: runbook }) {
-  return h("li", { "data-rule": name, "data-state": "ok" }, h("span.dot", { "aria-label": "OK", role: "img" }), h("span", { "data-tip": description || null, tabindex: description ? "0" : null }, title || name), runbookLink(runbook));
+  return h(
+    "li",
+    { "data-rule": name, "data-state": "ok" },
+    h("span.dot", { "aria-label": "OK", role: "img" }),
+    h("span", { "data-tip": description || null, tabindex: description ? "0" : null }, title || name),
+    runbookLink(runbook),
+  );
 }
 
 /** `titles`: of the rules, by name. */
@@ -133,7 +206,20 @@ function history(entries, titles) {
     {},
     h("h2", {}, "History"),
     rows.length
-      ? h("div.table", { tabindex: "0", role: "region", "aria-label": "History of alerts" }, h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { class: /Value|Objective/.test(text) ? "right" : null }, text)))), h("tbody", {}, ...rows)))
+      ? h(
+          "div.table",
+          { tabindex: "0", role: "region", "aria-label": "History of alerts" },
+          h(
+            "table",
+            {},
+            h(
+              "thead",
+              {},
+              h("tr", {}, ...heads.map((text) => h("th", { class: /Value|Objective/.test(text) ? "right" : null }, text))),
+            ),
+            h("tbody", {}, ...rows),
+          ),
+        )
       : h("p.empty", {}, "No alert has changed its state since this page's server began to keep its history."),
   );
 }

@@ -107,7 +107,10 @@ export class Board {
   /** Shows one panel alone, or all again. */
   show(id) {
     for (const panel of this.panels) panel.element.classList.toggle("viewed", String(panel.json.id) === id);
-    this.host.classList.toggle("viewing", this.panels.some(({ element }) => element.classList.contains("viewed")));
+    this.host.classList.toggle(
+      "viewing",
+      this.panels.some(({ element }) => element.classList.contains("viewed")),
+    );
   }
 
   find(element) {

@@ -16,7 +16,9 @@ let queue = Promise.resolve();
 export function prepare(drawnTexts) {
   if (loading) return;
   texts = Promise.race([drawnTexts, new Promise((done) => setTimeout(done, PATIENCE))]);
-  document.head.append(h("link", { rel: "preload", as: "script", fetchpriority: "low", href: document.documentElement.dataset.plotly }));
+  document.head.append(
+    h("link", { rel: "preload", as: "script", fetchpriority: "low", href: document.documentElement.dataset.plotly }),
+  );
   plotly();
 }
 
@@ -77,22 +79,55 @@ function layoutOf(chart, size, margin, width) {
   const [muted, grid] = [resolved("var(--muted)"), resolved("var(--grid)")];
   const font = { family: "system-ui, sans-serif", size: 11, color: muted };
   const values = (axis, side) => ({
-    range: [axis.low, axis.high], tickvals: axis.ticks.map(({ at }) => at), ticktext: axis.ticks.map(({ text }) => text), tickmode: "array",
-    fixedrange: true, zeroline: false, gridcolor: grid, showgrid: side === "left", side, ticks: "",
+    range: [axis.low, axis.high],
+    tickvals: axis.ticks.map(({ at }) => at),
+    ticktext: axis.ticks.map(({ text }) => text),
+    tickmode: "array",
+    fixedrange: true,
+    zeroline: false,
+    gridcolor: grid,
+    showgrid: side === "left",
+    side,
+    ticks: "",
     ...(axis.title ? { title: { text: axis.title.replaceAll("<", "&lt;"), standoff: 4, font } } : {}),
     ...(side === "right" ? { overlaying: "y" } : {}),
   });
   const ticks = timeTicks(...chart.range, Math.floor(width / 74));
   return {
-    ...size, margin, font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: false, dragmode: "zoom",
-    selectdirection: "h", barmode: "relative", bargap: 0.12,
+    ...size,
+    margin,
+    font,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    showlegend: false,
+    hovermode: false,
+    dragmode: "zoom",
+    selectdirection: "h",
+    barmode: "relative",
+    bargap: 0.12,
     xaxis: {
-      type: "date", range: chart.range.map(toPlot), tickmode: "array", tickvals: ticks.map(({ at }) => toPlot(at)), ticktext: ticks.map(({ text }) => text),
-      gridcolor: grid, zeroline: false, ticks: "", ticklabelstandoff: 4, showgrid: chart.traces[0]?.type !== "heatmap",
+      type: "date",
+      range: chart.range.map(toPlot),
+      tickmode: "array",
+      tickvals: ticks.map(({ at }) => toPlot(at)),
+      ticktext: ticks.map(({ text }) => text),
+      gridcolor: grid,
+      zeroline: false,
+      ticks: "",
+      ticklabelstandoff: 4,
+      showgrid: chart.traces[0]?.type !== "heatmap",
     },
     yaxis: values(chart.y, "left"),
     ...(chart.y2 ? { yaxis2: values(chart.y2, "right") } : {}),
-    shapes: (chart.lines ?? []).map(({ at, color }) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: at, y1: at, line: { color, width: 1, dash: "dash" } })),
+    shapes: (chart.lines ?? []).map(({ at, color }) => ({
+      type: "line",
+      xref: "paper",
+      x0: 0,
+      x1: 1,
+      y0: at,
+      y1: at,
+      line: { color, width: 1, dash: "dash" },
+    })),
     ...chart.layout,
   };
 }
@@ -166,7 +201,10 @@ function walk(parts, event) {
 
 function annotate(parts) {
   const [from, to] = parts.chart.range;
-  const shown = merged(parts, parts.chart.annotations.filter(({ time }) => time >= from && time <= to));
+  const shown = merged(
+    parts,
+    parts.chart.annotations.filter(({ time }) => time >= from && time <= to),
+  );
   parts.marks.replaceChildren(
     ...shown.map(({ time, words, more, kind }) =>
       h(`div.mark.${kind === "alert" ? "alert" : "reload"}`, {
@@ -183,7 +221,8 @@ function merged(parts, annotations) {
   for (const one of annotations.toSorted((a, b) => a.time - b.time)) {
     const last = marks.at(-1);
     const words = [one.title, one.text, dateTime(one.time)].filter(Boolean).join("\n");
-    if (!last || xOf(parts, one.time) - xOf(parts, last.time) > 6 || last.kind !== one.kind) marks.push({ ...one, words, more: 0 });
+    if (!last || xOf(parts, one.time) - xOf(parts, last.time) > 6 || last.kind !== one.kind)
+      marks.push({ ...one, words, more: 0 });
     else last.more += 1;
   }
   return marks;

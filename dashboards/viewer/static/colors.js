@@ -34,7 +34,12 @@ export function resolved(value) {
 
 export function withAlpha(hex, alpha) {
   const found = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(hex);
-  return found ? `rgba(${found.slice(1).map((part) => parseInt(part, 16)).join(",")},${alpha})` : hex;
+  return found
+    ? `rgba(${found
+        .slice(1)
+        .map((part) => parseInt(part, 16))
+        .join(",")},${alpha})`
+    : hex;
 }
 
 /** CSS values for the series of one panel: by meaning, else the one that the name had before, else the next that is free. */

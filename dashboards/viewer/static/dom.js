@@ -12,7 +12,8 @@ const ICONS = {
   dark: "M12.8 9.6A5.4 5.4 0 0 1 6.4 3.2a5.4 5.4 0 1 0 6.4 6.4z",
   external: "M6.5 4H4v8h8V9.5M9 3.5h3.5V7M12.3 3.7L7.5 8.5",
   info: "M8 2.2a5.8 5.8 0 1 0 0 11.6A5.8 5.8 0 0 0 8 2.2zM8 7.4v3.4M8 5.2v.1",
-  light: "M8 5.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM8 1.5v1.6M8 12.9v1.6M1.5 8h1.6M12.9 8h1.6M3.4 3.4l1.1 1.1M11.5 11.5l1.1 1.1M12.6 3.4l-1.1 1.1M4.5 11.5l-1.1 1.1",
+  light:
+    "M8 5.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM8 1.5v1.6M8 12.9v1.6M1.5 8h1.6M12.9 8h1.6M3.4 3.4l1.1 1.1M11.5 11.5l1.1 1.1M12.6 3.4l-1.1 1.1M4.5 11.5l-1.1 1.1",
   more: "M8 3.5v.1M8 8v.1M8 12.5v.1",
   refresh: "M13 8a5 5 0 1 1-1.5-3.6M13 2.5v3h-3",
   search: "M7 3a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM10 10l3.2 3.2",
@@ -31,7 +32,7 @@ export function h(spec, attributes = {}, ...children) {
 }
 
 /** The same in SVG's namespace. */
-export function svg(tag, attributes = {}, ...children) {
+function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
@@ -46,11 +47,7 @@ function fill(element, attributes, children) {
 }
 
 export function icon(name) {
-  return svg(
-    "svg",
-    { viewBox: "0 0 16 16", class: `icon icon-${name}`, "aria-hidden": "true" },
-    svg("path", { d: ICONS[name] }),
-  );
+  return svg("svg", { viewBox: "0 0 16 16", class: `icon icon-${name}`, "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }
 
 /** A link that is safe to make of data: `url` has gone through links.js. Links out of the page open a tab of their own. */

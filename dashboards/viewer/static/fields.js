@@ -22,16 +22,8 @@ export function fieldConfig(panel, { name, kind, refId }) {
       else config[id] = value;
     }
   }
-  if (kind === "time" && (!overridden(panel, name, "unit") || !config.unit?.startsWith("dateTime"))) {
-    config.unit = config.unit?.startsWith("dateTime") ? config.unit : "dateTimeAsIso";
-  }
+  if (kind === "time" && !config.unit?.startsWith("dateTime")) config.unit = "dateTimeAsIso";
   return config;
-}
-
-function overridden(panel, name, id) {
-  return (panel.fieldConfig?.overrides ?? []).some(
-    ({ matcher, properties }) => matcher.options === name && properties.some((property) => property.id === id),
-  );
 }
 
 /** `${__field.labels.NAME}` and `${__field.name}` in a display name. */
@@ -54,10 +46,18 @@ export function threshold(config, value) {
 function mapped(mappings, value) {
   for (const { type, options } of mappings ?? []) {
     const result =
-      type === "value" ? (Object.hasOwn(options, String(value)) ? options[String(value)] : undefined)
-      : type === "range" ? typeof value === "number" && value >= (options.from ?? -Infinity) && value <= (options.to ?? Infinity) && options.result
-      : type === "regex" ? new RegExp(options.pattern.replace(/^\/|\/$/g, "")).test(String(value)) && options.result
-      : special(options.match, value) && options.result;
+      type === "value"
+        ? Object.hasOwn(options, String(value))
+          ? options[String(value)]
+          : undefined
+        : type === "range"
+          ? typeof value === "number" &&
+            value >= (options.from ?? -Infinity) &&
+            value <= (options.to ?? Infinity) &&
+            options.result
+          : type === "regex"
+            ? new RegExp(options.pattern.replace(/^\/|\/$/g, "")).test(String(value)) && options.result
+            : special(options.match, value) && options.result;
     if (result) return result;
   }
   return null;

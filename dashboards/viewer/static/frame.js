@@ -43,7 +43,9 @@ export function toCsv(frames) {
   const write = (frame) => {
     const lines = [frame.columns.map((one) => cell(one.name)).join(",")];
     for (let row = 0; row < frame.rows; row += 1) {
-      const values = frame.columns.map((one) => (one.kind === "time" && one.values[row] !== null ? new Date(one.values[row]).toISOString() : one.values[row]));
+      const values = frame.columns.map((one) =>
+        one.kind === "time" && one.values[row] !== null ? new Date(one.values[row]).toISOString() : one.values[row],
+      );
       lines.push(values.map(cell).join(","));
     }
     return lines.join("\r\n");

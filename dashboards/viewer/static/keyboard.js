@@ -42,5 +42,21 @@ export function shortcuts(actions) {
 }
 
 function help() {
-  dialog("Keyboard", h("dl.keys", {}, ...HELP.flatMap(([key, text]) => [h("dt", {}, ...key.split(" then ").flatMap((part, index) => [index ? " then " : null, ...part.split(" ").map((one) => h("kbd", {}, one))])), h("dd", {}, text)])));
+  dialog(
+    "Keyboard",
+    h(
+      "dl.keys",
+      {},
+      ...HELP.flatMap(([key, text]) => [
+        h(
+          "dt",
+          {},
+          ...key
+            .split(" then ")
+            .flatMap((part, index) => [index ? " then " : null, ...part.split(" ").map((one) => h("kbd", {}, one))]),
+        ),
+        h("dd", {}, text),
+      ]),
+    ),
+  );
 }

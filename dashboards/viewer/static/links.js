@@ -12,13 +12,22 @@ export function fillLink(template, source) {
   const filled = template.replace(VARIABLE, (whole, name, form, offset) => {
     const text = part(name.trim(), form, source);
     if (text === null || text === undefined || text === "") missing = true;
-    const ready = offset === 0 || form === "queryparam" || name === "__url_time_range" || name === "__all_variables" || isAddress(name, source);
+    const ready =
+      offset === 0 ||
+      form === "queryparam" ||
+      name === "__url_time_range" ||
+      name === "__all_variables" ||
+      isAddress(name, source);
     return ready ? text : encodeURIComponent(text);
   });
-  return missing ? null : safe(filled.replace(/\$(\w+)/g, (whole, name) => {
-    const values = source.context.variables[name];
-    return values ? encodeURIComponent(values.join(",")) : whole;
-  }));
+  return missing
+    ? null
+    : safe(
+        filled.replace(/\$(\w+)/g, (whole, name) => {
+          const values = source.context.variables[name];
+          return values ? encodeURIComponent(values.join(",")) : whole;
+        }),
+      );
 }
 
 const isAddress = (name, { context }) => name in context.constants;
@@ -29,7 +38,10 @@ function part(name, form, { value, text, row = {}, series, labels = {}, context 
   if (name === "__value.time") return row.time;
   if (name === "__series.name" || name === "__field.name") return series;
   if (name === "__url_time_range") return `from=${encodeURIComponent(context.from)}&to=${encodeURIComponent(context.to)}`;
-  if (name === "__all_variables") return Object.keys(context.variables).map((one) => parameters(one, context)).join("&");
+  if (name === "__all_variables")
+    return Object.keys(context.variables)
+      .map((one) => parameters(one, context))
+      .join("&");
   const field = /^__data\.fields(?:\.([\w -]+)|\[["']?([^"'\]]+)["']?\])$/.exec(name);
   if (field) return row[field[1] ?? field[2]];
   const label = /^__field\.labels(?:\.([\w-]+)|\["([^"]+)"\])$/.exec(name);
@@ -39,7 +51,8 @@ function part(name, form, { value, text, row = {}, series, labels = {}, context 
   return form === "queryparam" ? parameters(name, context) : context.variables[name].join(",");
 }
 
-const parameters = (name, { variables }) => variables[name].map((value) => `var-${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join("&");
+const parameters = (name, { variables }) =>
+  variables[name].map((value) => `var-${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join("&");
 
 /** Grafana's /d/UID is ours: /dashboards/UID. Anything but http, https or this origin is no link. */
 export function safe(address) {

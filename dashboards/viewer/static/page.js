@@ -64,8 +64,13 @@ async function apply(before) {
   if (!shown || state.view !== before?.view) return open();
   if (state.view === "alerts") return;
   shown.show(state.panel);
-  const same = (one) => JSON.stringify([effective(one, json), 0]);
-  if (same(state) !== same(before)) refresh(state.from !== before.from || state.to !== before.to || JSON.stringify(state.variables) !== JSON.stringify(before.variables));
+  const same = (one) => JSON.stringify(effective(one, json));
+  if (same(state) !== same(before))
+    refresh(
+      state.from !== before.from ||
+        state.to !== before.to ||
+        JSON.stringify(state.variables) !== JSON.stringify(before.variables),
+    );
 }
 
 /** Opens what the URL names. */
@@ -102,12 +107,33 @@ async function open() {
   refresh(true);
 }
 
-const placeholder = () => h("div.grid", { "aria-hidden": "true" }, ...[6, 6, 6, 6, 12, 12].map((w, index) => h("section.panel", { style: `--x:${index < 4 ? index * 6 + 1 : (index - 4) * 12 + 1};--y:${index < 4 ? 1 : 5};--w:${w};--h:${index < 4 ? 4 : 8}` }, h("div.body", {}, h("div.skeleton", {}, h("i"), h("i"))))));
+const placeholder = () =>
+  h(
+    "div.grid",
+    { "aria-hidden": "true" },
+    ...[6, 6, 6, 6, 12, 12].map((w, index) =>
+      h(
+        "section.panel",
+        {
+          style: `--x:${index < 4 ? index * 6 + 1 : (index - 4) * 12 + 1};--y:${index < 4 ? 1 : 5};--w:${w};--h:${index < 4 ? 4 : 8}`,
+        },
+        h("div.body", {}, h("div.skeleton", {}, h("i"), h("i"))),
+      ),
+    ),
+  );
 
 function missing(error) {
   if (error.away) answered(error);
   const text = error.status === 404 ? `There is no dashboard “${state.view}”.` : error.message;
-  host.replaceChildren(h("div.problem.page", { role: "alert" }, h("b", {}, text), h("p", {}, h("a", { href: "/dashboards/fleet" }, "Fleet"), " shows all agents."), h("button", { type: "button", onclick: () => open() }, "Try again")));
+  host.replaceChildren(
+    h(
+      "div.problem.page",
+      { role: "alert" },
+      h("b", {}, text),
+      h("p", {}, h("a", { href: "/dashboards/fleet" }, "Fleet"), " shows all agents."),
+      h("button", { type: "button", onclick: () => open() }, "Try again"),
+    ),
+  );
 }
 
 /** Asks for everything in sight, for one and the same range. `options`: also what the variables can be. */
@@ -121,7 +147,11 @@ function refresh(options = false) {
   else {
     const range = [resolve(now.from, refreshedAt), resolve(now.to, refreshedAt, true)];
     const view = {
-      uid: state.view, range, variables: now.variables, texts: {}, annotations: [],
+      uid: state.view,
+      range,
+      variables: now.variables,
+      texts: {},
+      annotations: [],
       context: { variables: now.variables, constants: constants(json, settings), from: now.from, to: now.to },
     };
     bar.variables.set(now.variables);
@@ -141,15 +171,21 @@ async function loadOptions(view) {
 }
 
 /** Variables that have to have a value and have none yet. */
-const unchosen = (values) => json.templating.list.filter(({ type, includeAll, name }) => type === "query" && !includeAll && !values[name]?.length);
+const unchosen = (values) =>
+  json.templating.list.filter(({ type, includeAll, name }) => type === "query" && !includeAll && !values[name]?.length);
 
 /** Takes the first that there is, as Grafana does, and goes on; with none, the panels say so. */
 async function choose(view) {
   const found = (await loadOptions(view)) ?? {};
   if (state.view !== view.uid || opening.signal.aborted) return;
-  const first = unchosen(view.variables).map(({ name }) => [name, found[name]?.options?.[0]?.value]).filter(([, value]) => value !== undefined);
+  const first = unchosen(view.variables)
+    .map(({ name }) => [name, found[name]?.options?.[0]?.value])
+    .filter(([, value]) => value !== undefined);
   if (!first.length) return refresh();
-  state = { ...state, variables: { ...state.variables, ...Object.fromEntries(first.map(([name, value]) => [name, [String(value)]])) } };
+  state = {
+    ...state,
+    variables: { ...state.variables, ...Object.fromEntries(first.map(([name, value]) => [name, [String(value)]])) },
+  };
   history.replaceState(null, "", write(state));
   refresh(true);
 }
@@ -171,12 +207,19 @@ function answered(problem) {
     const server = problem.status === 0;
     banner.replaceChildren(
       h("b", {}, server ? "The server of this page does not answer." : "ClickHouse does not answer."),
-      h("span", {}, ` ${server ? "" : "What is shown is what was there before. "}The page tries again every ${AWAY} seconds. In the embedded stack, `, h("code", {}, "uv run stack status"), " says what runs and what does not; its services are restarted by themselves."),
+      h(
+        "span",
+        {},
+        ` ${server ? "" : "What is shown is what was there before. "}The page tries again every ${AWAY} seconds. In the embedded stack, `,
+        h("code", {}, "uv run stack status"),
+        " says what runs and what does not; its services are restarted by themselves.",
+      ),
     );
   }
   banner.hidden = !away;
   if (was === away) return;
-  if (was) refresh(true); // it is back: what failed is asked for again
+  if (was)
+    refresh(true); // it is back: what failed is asked for again
   else schedule();
 }
 
@@ -184,7 +227,8 @@ async function watchAlerts(show = false) {
   clearTimeout(watchAlerts.timer);
   const found = await api.alerts().catch((error) => error);
   const failed = found instanceof Error;
-  if (!failed) bar.setFiring(found.rules.flatMap(({ instances }) => instances ?? []).filter((one) => one.state === "firing").length);
+  if (!failed)
+    bar.setFiring(found.rules.flatMap(({ instances }) => instances ?? []).filter((one) => one.state === "firing").length);
   if (show && shown instanceof AlertsView) failed ? shown.refresh() : shown.refresh(found);
   if (!document.hidden) watchAlerts.timer = setTimeout(() => watchAlerts(shown instanceof AlertsView), ALERTS * 1000);
 }
@@ -192,7 +236,8 @@ async function watchAlerts(show = false) {
 /** A link to a board or to the alerts opens here, without loading the page again. */
 function followed(event) {
   const anchor = event.target.closest?.("a[href]");
-  if (!anchor || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  if (!anchor || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)
+    return;
   const url = new URL(anchor.href, location.origin);
   const view = /^\/dashboards\/([^/]+)\/?$/.exec(url.pathname)?.[1];
   if (url.origin !== location.origin || !view || (view !== "alerts" && !known.some(({ uid }) => uid === view))) return;
@@ -201,10 +246,14 @@ function followed(event) {
   go(url.href);
 }
 
-const panelInSight = () => shown instanceof Board && (shown.find(document.activeElement) ?? shown.find(document.querySelector(".panel:hover")));
+const panelInSight = () =>
+  shown instanceof Board && (shown.find(document.activeElement) ?? shown.find(document.querySelector(".panel:hover")));
 
 document.addEventListener("click", followed);
-document.addEventListener("themechange", () => shown instanceof Board && shown.panels.forEach((panel) => panel.isChart && panel.view && panel.draw()));
+document.addEventListener(
+  "themechange",
+  () => shown instanceof Board && shown.panels.forEach((panel) => panel.isChart && panel.view && panel.draw()),
+);
 document.addEventListener("visibilitychange", () => {
   schedule();
   if (!document.hidden) watchAlerts(shown instanceof AlertsView);
@@ -226,8 +275,14 @@ shortcuts({
 tips.start();
 
 const ready = Promise.all([
-  api.settings().then((found) => (settings = found), () => {}),
-  api.boards().then((found) => (known = found), () => {}),
+  api.settings().then(
+    (found) => (settings = found),
+    () => {},
+  ),
+  api.boards().then(
+    (found) => (known = found),
+    () => {},
+  ),
 ]).then(() => {
   bar.setSettings(settings);
   bar.setBoards(known);

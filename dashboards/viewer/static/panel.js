@@ -34,8 +34,19 @@ export class Panel {
     this.strip = h("div.strip", { role: "alert", hidden: true });
     this.element = h(
       "section.panel",
-      { "data-id": String(json.id), "data-type": json.type, "data-state": "loading", "aria-busy": "true", class: `panel${json.transparent ? " transparent" : ""}` },
-      h("header", {}, this.title, h("span.actions", {}, h("span.spinner", { "aria-hidden": "true" }), this.info(), this.menuButton())),
+      {
+        "data-id": String(json.id),
+        "data-type": json.type,
+        "data-state": "loading",
+        "aria-busy": "true",
+        class: `panel${json.transparent ? " transparent" : ""}`,
+      },
+      h(
+        "header",
+        {},
+        this.title,
+        h("span.actions", {}, h("span.spinner", { "aria-hidden": "true" }), this.info(), this.menuButton()),
+      ),
       this.strip,
       this.body,
     );
@@ -48,19 +59,32 @@ export class Panel {
 
   info() {
     const { description } = this.json;
-    return description ? h("button.info", { type: "button", "aria-label": `What this shows: ${description}`, "data-tip": description }, icon("info")) : null;
+    return description
+      ? h(
+          "button.info",
+          { type: "button", "aria-label": `What this shows: ${description}`, "data-tip": description },
+          icon("info"),
+        )
+      : null;
   }
 
   menuButton() {
     const name = this.json.title || "this panel";
-    const more = button(`Menu of ${name}`, { class: "ghost menu", "aria-haspopup": "dialog", "aria-expanded": "false", "data-tip": null }, icon("more"));
+    const more = button(
+      `Menu of ${name}`,
+      { class: "ghost menu", "aria-haspopup": "dialog", "aria-expanded": "false", "data-tip": null },
+      icon("more"),
+    );
     more.addEventListener("click", () => this.openMenu(more));
     return more;
   }
 
   openMenu(anchor) {
-    const item = (label, action, hint) => h("button.item", { type: "button", onclick: () => (box.hidePopover(), action()) }, label, hint ? h("kbd", {}, hint) : null);
-    const targets = (this.json.links ?? []).map(({ url, title }) => ({ title, url: fillLink(url, { context: this.view?.context }) })).filter(({ url }) => url);
+    const item = (label, action, hint) =>
+      h("button.item", { type: "button", onclick: () => (box.hidePopover(), action()) }, label, hint ? h("kbd", {}, hint) : null);
+    const targets = (this.json.links ?? [])
+      .map(({ url, title }) => ({ title, url: fillLink(url, { context: this.view?.context }) }))
+      .filter(({ url }) => url);
     const larger = this.element.classList.contains("viewed");
     const box = popover(
       anchor,
@@ -79,15 +103,37 @@ export class Panel {
 
   showSql() {
     const texts = (this.json.targets ?? []).map(({ rawSql }) => rawSql ?? "");
-    const copy = h("button", { type: "button", onclick: () => navigator.clipboard?.writeText(texts.join("\n\n")).then(() => (copy.textContent = "Copied")) }, "Copy");
-    dialog(`SQL of “${this.json.title}”`, h("p.muted", {}, "As it is committed. The server puts range and variables in their places, and runs it with a read-only user."), ...texts.map((text) => h("pre.sql", { tabindex: "0" }, text.trim())), copy);
+    const copy = h(
+      "button",
+      {
+        type: "button",
+        onclick: () => navigator.clipboard?.writeText(texts.join("\n\n")).then(() => (copy.textContent = "Copied")),
+      },
+      "Copy",
+    );
+    dialog(
+      `SQL of “${this.json.title}”`,
+      h(
+        "p.muted",
+        {},
+        "As it is committed. The server puts range and variables in their places, and runs it with a read-only user.",
+      ),
+      ...texts.map((text) => h("pre.sql", { tabindex: "0" }, text.trim())),
+      copy,
+    );
   }
 
   showTable() {
     const filled = (this.frames ?? []).filter(({ rows }) => rows);
     const { defaults = {}, overrides = [] } = this.json.fieldConfig ?? {};
-    const kept = overrides.map(({ matcher, properties }) => ({ matcher, properties: properties.filter(({ id }) => id === "unit" || id === "decimals") }));
-    const plain = { title: this.json.title, fieldConfig: { defaults: { unit: defaults.unit, decimals: defaults.decimals }, overrides: kept } };
+    const kept = overrides.map(({ matcher, properties }) => ({
+      matcher,
+      properties: properties.filter(({ id }) => id === "unit" || id === "decimals"),
+    }));
+    const plain = {
+      title: this.json.title,
+      fieldConfig: { defaults: { unit: defaults.unit, decimals: defaults.decimals }, overrides: kept },
+    };
     const bodies = filled.map((frame) => {
       const body = h("div.whole");
       table.render(body, plain, [frame], { memory: {}, context: this.view.context });
@@ -113,10 +159,16 @@ export class Panel {
     this.element.setAttribute("aria-busy", "true");
     try {
       const targets = (this.json.targets ?? []).filter(({ hide }) => !hide);
-      const query = api.query({ from: view.range[0], to: view.range[1], variables: view.variables }, { interval: this.interval(view.range) });
+      const query = api.query(
+        { from: view.range[0], to: view.range[1], variables: view.variables },
+        { interval: this.interval(view.range) },
+      );
       const answers = await Promise.all(targets.map(({ refId }) => api.panel(view.uid, this.json.id, refId, query, signal)));
       const same = answers.map((one) => one.same).join("\n");
-      this.frames = same === this.same && this.frames ? this.frames : answers.map(({ answer }, index) => toFrame(answer, targets[index].refId));
+      this.frames =
+        same === this.same && this.frames
+          ? this.frames
+          : answers.map(({ answer }, index) => toFrame(answer, targets[index].refId));
       this.same = same;
       await this.draw(signal);
       this.page.answered(null);
@@ -154,7 +206,11 @@ export class Panel {
     if (this.body.querySelector(":scope > .empty, :scope > .skeleton, :scope > .problem")) this.body.replaceChildren();
     const focused = [...this.body.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
     await kind.render(this.body, this.json, frames, {
-      memory, signal, range: view.range, annotations: view.annotations, context: view.context,
+      memory,
+      signal,
+      range: view.range,
+      annotations: view.annotations,
+      context: view.context,
       onzoom: (from, to) => this.page.zoom(from, to),
       again: () => ((this.drawn = null), this.draw()),
     });
@@ -167,9 +223,13 @@ export class Panel {
 
   drawingKey() {
     const { defaults = {}, overrides = [] } = this.json.fieldConfig ?? {};
-    const ages = [defaults.unit, ...overrides.flatMap(({ properties }) => properties.map(({ value }) => value))].some(changesWithTime);
+    const ages = [defaults.unit, ...overrides.flatMap(({ properties }) => properties.map(({ value }) => value))].some(
+      changesWithTime,
+    );
     const size = `${this.body.clientWidth}x${this.body.clientHeight}`;
-    const chart = this.isChart ? [this.view.range, size, document.documentElement.dataset.theme, this.view.annotations.length] : [];
+    const chart = this.isChart
+      ? [this.view.range, size, document.documentElement.dataset.theme, this.view.annotations.length]
+      : [];
     return JSON.stringify([this.same, chart, ages && Date.now(), this.view.context]);
   }
 
@@ -201,7 +261,8 @@ export class Panel {
     const retry = h("button", { type: "button", onclick: () => this.load(this.view) }, "Try again");
     const text = error instanceof api.Problem ? error.message : "This panel could not be drawn.";
     if (!(error instanceof api.Problem)) console.error(error);
-    if (this.frames && error.away) this.strip.hidden = true; // the banner says it for all
+    if (this.frames && error.away)
+      this.strip.hidden = true; // the banner says it for all
     else if (this.frames) {
       this.strip.replaceChildren(h("span", {}, text), retry);
       this.strip.hidden = false;

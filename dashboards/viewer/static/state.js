@@ -43,7 +43,10 @@ export function effective(state, board) {
     if (variable.type === "constant") continue;
     variables[variable.name] = state.variables[variable.name] ?? defaults(variable);
   }
-  const [from, to] = state.from || state.to ? [state.from ?? "now-6h", state.to ?? "now"] : [board?.time?.from ?? "now-6h", board?.time?.to ?? "now"];
+  const [from, to] =
+    state.from || state.to
+      ? [state.from ?? "now-6h", state.to ?? "now"]
+      : [board?.time?.from ?? "now-6h", board?.time?.to ?? "now"];
   return { from, to, refresh: state.refresh ?? (board?.refresh === "" ? "off" : (board?.refresh ?? "30s")), variables };
 }
 
@@ -52,7 +55,8 @@ function defaults(variable) {
   const values = Array.isArray(value) ? value : value === undefined || value === null ? [] : [String(value)];
   if (values.length && !(variable.type === "query" && values.every((one) => one === ""))) return values;
   if (variable.includeAll) return [ALL];
-  if (variable.type === "custom") return [variable.options?.[0]?.value ?? variable.query?.split(",")[0]?.split(":").at(-1)?.trim() ?? ""];
+  if (variable.type === "custom")
+    return [variable.options?.[0]?.value ?? variable.query?.split(",")[0]?.split(":").at(-1)?.trim() ?? ""];
   return variable.type === "textbox" ? [variable.query ?? ""] : [];
 }
 
@@ -60,7 +64,8 @@ function defaults(variable) {
 export function constants(board, settings) {
   const values = { phoenix_url: settings.phoenix_url, runtime_url: settings.runtime_url };
   for (const variable of board?.templating?.list ?? []) {
-    if (variable.type === "constant") values[variable.name] = settings[variable.name] ?? (variable.current?.value || variable.query || null);
+    if (variable.type === "constant")
+      values[variable.name] = settings[variable.name] ?? (variable.current?.value || variable.query || null);
   }
   return values;
 }

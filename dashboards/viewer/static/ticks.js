@@ -32,7 +32,11 @@ export function valueAxis(values, config, most) {
   low = config.min ?? Math.min(low === Infinity ? 0 : low, 0);
   high = config.max ?? Math.max(high === -Infinity ? 0 : high, 0);
   if (high <= low) high = low + 1;
-  const step = roundStep((high - low) / Math.max(1, most), config.unit, whole && !["percentunit", "currencyUSD"].includes(config.unit));
+  const step = roundStep(
+    (high - low) / Math.max(1, most),
+    config.unit,
+    whole && !["percentunit", "currencyUSD"].includes(config.unit),
+  );
   const first = config.min ?? Math.floor(low / step + 1e-9) * step;
   const last = config.max ?? Math.ceil(high / step - 1e-9) * step;
   const ticks = [];

@@ -3,12 +3,21 @@
 import { h, icon, popover } from "./dom.js";
 import { QUICK, rangeText, resolve } from "./times.js";
 
-const MORE = [["now/d", "now/d", "Today"], ["now-1d/d", "now-1d/d", "Yesterday"], ["now/w", "now/w", "This week"]];
+const MORE = [
+  ["now/d", "now/d", "Today"],
+  ["now-1d/d", "now-1d/d", "Yesterday"],
+  ["now/w", "now/w", "This week"],
+];
 
 /** A button that shows the range. `choose(from, to)`: as they stand in the URL. */
 export function timePicker(choose) {
   const label = h("span");
-  const element = h("button.picker", { type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", "data-tip": "Range of time (t)" }, icon("clock"), label);
+  const element = h(
+    "button.picker",
+    { type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", "data-tip": "Range of time (t)" },
+    icon("clock"),
+    label,
+  );
   let now = { from: "now-6h", to: "now" };
   element.addEventListener("click", () => open(element, now, choose));
   return {
@@ -28,7 +37,11 @@ function open(anchor, { from, to }, choose) {
     choose(first, last);
   };
   const items = quick.map(([first, last, text]) =>
-    h("button.item", { type: "button", "aria-pressed": String(first === from && last === to), onclick: () => done(first, last) }, text),
+    h(
+      "button.item",
+      { type: "button", "aria-pressed": String(first === from && last === to), onclick: () => done(first, last) },
+      text,
+    ),
   );
   const start = field("From", resolve(from));
   const end = field("To", resolve(to, undefined, true));
@@ -39,7 +52,12 @@ function open(anchor, { from, to }, choose) {
       onsubmit: (event) => {
         event.preventDefault();
         const [first, last] = [start.input.valueAsTime(), end.input.valueAsTime()];
-        error.textContent = Number.isNaN(first) || Number.isNaN(last) ? "Both times are needed." : first >= last ? "The first time has to be before the second." : "";
+        error.textContent =
+          Number.isNaN(first) || Number.isNaN(last)
+            ? "Both times are needed."
+            : first >= last
+              ? "The first time has to be before the second."
+              : "";
         if (!error.textContent) done(String(first), String(last));
       },
     },

@@ -69,7 +69,8 @@ export function timeTicks(from, to, most) {
   const step = seconds * 1000;
   const offset = new Date(from).getTimezoneOffset() * 6e4;
   const ticks = [];
-  for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step) ticks.push({ at, text: tickText(at, seconds, to - from) });
+  for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step)
+    ticks.push({ at, text: tickText(at, seconds, to - from) });
   return ticks;
 }
 

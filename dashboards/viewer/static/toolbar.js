@@ -4,7 +4,12 @@ import { button, h, icon, link } from "./dom.js";
 import { timePicker } from "./timepicker.js";
 import { variableBar } from "./variables.js";
 
-const REFRESH = [["off", "Off"], ["10s", "10 s"], ["30s", "30 s"], ["1m", "1 min"]];
+const REFRESH = [
+  ["off", "Off"],
+  ["10s", "10 s"],
+  ["30s", "30 s"],
+  ["1m", "1 min"],
+];
 const THEMES = ["system", "light", "dark"];
 
 /**
@@ -32,15 +37,21 @@ export function toolbar(bar, actions) {
   return {
     variables,
     openTimes: () => times.element.click(),
-    openVariables: () => bar.querySelector(".variables button, .variables input")?.[bar.querySelector(".variables button") ? "click" : "focus"](),
+    openVariables: () =>
+      bar.querySelector(".variables button, .variables input")?.[bar.querySelector(".variables button") ? "click" : "focus"](),
     toggleTheme: () => bar.querySelector(".theme").click(),
     /** @param {{uid, title, description}[]} found */
     setBoards(found) {
       boards = found;
-      nav.replaceChildren(...found.map(({ uid, title, description }) => h("a.tab", { href: actions.href(uid), "data-uid": uid, "data-tip": description || null }, title)), alerts);
+      nav.replaceChildren(
+        ...found.map(({ uid, title, description }) =>
+          h("a.tab", { href: actions.href(uid), "data-uid": uid, "data-tip": description || null }, title),
+        ),
+        alerts,
+      );
     },
     /** What is shown now: `view` a board's uid or "alerts". */
-    set(view, { from, to, refresh: seconds }, range) {
+    set(view, { from, to, refresh: seconds }) {
       for (const tab of nav.children) {
         const uid = tab.dataset.uid ?? "alerts";
         tab.href = actions.href(uid);
@@ -48,11 +59,16 @@ export function toolbar(bar, actions) {
         else tab.removeAttribute("aria-current");
       }
       nav.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-      times.set({ from, to }, range);
+      times.set({ from, to });
       every.value = REFRESH.some(([value]) => value === seconds) ? seconds : "off";
       bar.classList.toggle("without-range", view === "alerts");
       const same = outside.querySelector("a");
-      if (same) same.href = grafana + (view === "alerts" ? "/alerting/list" : `/d/${encodeURIComponent(view)}?from=${encodeURIComponent(from)}&to=${encodeURIComponent(to)}`);
+      if (same)
+        same.href =
+          grafana +
+          (view === "alerts"
+            ? "/alerting/list"
+            : `/d/${encodeURIComponent(view)}?from=${encodeURIComponent(from)}&to=${encodeURIComponent(to)}`);
       document.title = `${view === "alerts" ? "Alerts" : (boards.find(({ uid }) => uid === view)?.title ?? "Dashboards")} · Dashboards`;
     },
     setSettings({ grafana_url: url, environment }) {
@@ -68,7 +84,6 @@ export function toolbar(bar, actions) {
       badge.textContent = String(count ?? "");
       alerts.setAttribute("aria-label", count ? `Alerts: ${count} firing` : "Alerts");
     },
-    busy: (on) => refresh.classList.toggle("busy", on),
   };
 }
 

@@ -20,7 +20,11 @@ export function render(body, panel, frames, { context }) {
       "li",
       {},
       h("span.name", { title: name }, label),
-      h("span.track", { "aria-hidden": "true" }, h("i", { style: `width:${(share * 100).toFixed(2)}%;background:${chosen}${share ? "" : ";min-width:0"}` })),
+      h(
+        "span.track",
+        { "aria-hidden": "true" },
+        h("i", { style: `width:${(share * 100).toFixed(2)}%;background:${chosen}${share ? "" : ";min-width:0"}` }),
+      ),
       h("span.value", {}, text),
     );
   });
@@ -43,6 +47,11 @@ function barsOf(panel, frame) {
     const base = fieldConfig(panel, { name: number.name, kind: "number", refId: frame.refId });
     const own = fieldConfig(panel, { name, kind: "number", refId: frame.refId });
     const overridden = (panel.fieldConfig?.overrides ?? []).some(({ matcher }) => matcher.options === name);
-    return { name: name || "(none)", value: number.values[index], row: rowAt(index), config: overridden ? { ...base, ...own } : base };
+    return {
+      name: name || "(none)",
+      value: number.values[index],
+      row: rowAt(index),
+      config: overridden ? { ...base, ...own } : base,
+    };
   });
 }

@@ -13,7 +13,8 @@ export async function render(body, panel, [frame], { range, annotations, onzoom,
   const buckets = trimmed(frame.columns.filter((one) => one.kind === "number"));
   const step = stepOf(times, interval(...range, 60) * 1000);
   const unit = panel.options?.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? "none";
-  const name = (bucket) => (Number.isFinite(Number(bucket.name)) && bucket.name !== "" ? format(Number(bucket.name), unit) : bucket.name);
+  const name = (bucket) =>
+    Number.isFinite(Number(bucket.name)) && bucket.name !== "" ? format(Number(bucket.name), unit) : bucket.name;
   const highest = Math.max(...buckets.flatMap(({ values }) => values.map((value) => value ?? 0)), 1);
   body.querySelector(".heat")?.remove();
   if (!host.isConnected) body.replaceChildren(host);
@@ -23,14 +24,29 @@ export async function render(body, panel, [frame], { range, annotations, onzoom,
     {
       traces: [
         {
-          type: "heatmap", x: times.map((time) => toPlot(time) + step / 2), y: buckets.map((_, index) => index), hoverinfo: "none", showscale: false,
+          type: "heatmap",
+          x: times.map((time) => toPlot(time) + step / 2),
+          y: buckets.map((_, index) => index),
+          hoverinfo: "none",
+          showscale: false,
           z: buckets.map(({ values }) => values.map((value) => (value ? Math.sqrt(value / highest) : null))),
-          zmin: 0, zmax: 1, xgap: times.length > 150 ? 0 : 1, ygap: 1, hoverongaps: false, colorscale: scale(),
+          zmin: 0,
+          zmax: 1,
+          xgap: times.length > 150 ? 0 : 1,
+          ygap: 1,
+          hoverongaps: false,
+          colorscale: scale(),
         },
       ],
-      y: rows(buckets, name, host.clientHeight), range, annotations, onzoom,
+      y: rows(buckets, name, host.clientHeight),
+      range,
+      annotations,
+      onzoom,
       tip: (time, height) => tipAt({ times, buckets, step, name }, time, height),
-      step: (at, direction) => times[Math.max(0, Math.min(times.length - 1, at === undefined ? times.length - 1 : nearest(times, at - step / 2) + direction))],
+      step: (at, direction) =>
+        times[
+          Math.max(0, Math.min(times.length - 1, at === undefined ? times.length - 1 : nearest(times, at - step / 2) + direction))
+        ],
       label: `${panel.title}: heatmap of ${buckets.length} buckets. Arrow keys read the columns.`,
     },
     signal,
@@ -54,7 +70,9 @@ const scale = () => [0, 0.25, 0.5, 0.75, 1].map((at, index) => [at, resolved(`va
 /** Upper bounds stand at the upper edges of their rows. */
 function rows(buckets, name, height) {
   const every = Math.max(1, Math.ceil(buckets.length / Math.max(2, height / 26)));
-  const ticks = buckets.map((bucket, index) => ({ at: index + 0.5, text: name(bucket) })).filter((_, index) => index % every === 0);
+  const ticks = buckets
+    .map((bucket, index) => ({ at: index + 0.5, text: name(bucket) }))
+    .filter((_, index) => index % every === 0);
   return { low: -0.5, high: buckets.length - 0.5, ticks };
 }
 
@@ -67,6 +85,8 @@ function tipAt({ times, buckets, step, name }, time, height) {
     .map((bucket, number) => ({ number, text: `up to ${name(bucket)}`, value: bucket.values[index] }))
     .filter(({ number, value }) => value || number === pointed)
     .reverse()
-    .map(({ number, text, value }) => h(`div.row${number === pointed ? ".pointed" : ""}`, {}, h("span", {}, text), h("b", {}, format(value ?? 0, "short"))));
+    .map(({ number, text, value }) =>
+      h(`div.row${number === pointed ? ".pointed" : ""}`, {}, h("span", {}, text), h("b", {}, format(value ?? 0, "short"))),
+    );
   return { at: times[index] + step / 2, title: dateTime(times[index]), rows };
 }

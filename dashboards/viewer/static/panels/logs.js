@@ -8,7 +8,13 @@ import { fieldConfig } from "../fields.js";
 import { pairs } from "./spans.js";
 
 const FIRST = 200;
-const LEVELS = [[/^(fatal|critical|crit|alert|emerg|panic)/i, "critical"], [/^err/i, "error"], [/^warn/i, "warning"], [/^(info|notice)/i, "info"], [/^(debug|trace|verbose)/i, "debug"]];
+const LEVELS = [
+  [/^(fatal|critical|crit|alert|emerg|panic)/i, "critical"],
+  [/^err/i, "error"],
+  [/^warn/i, "warning"],
+  [/^(info|notice)/i, "info"],
+  [/^(debug|trace|verbose)/i, "debug"],
+];
 
 const levelOf = (text) => LEVELS.find(([pattern]) => pattern.test(text ?? ""))?.[1] ?? "unknown";
 
@@ -20,7 +26,15 @@ export function render(body, panel, [frame], { memory, context }) {
   const lines = Array.from({ length: Math.min(frame.rows, memory.rows) }, (_, row) => {
     const at = value("timestamp", row);
     const text = String(value("body", row) ?? "");
-    return line({ at, text, level: levelOf(value("level", row)), word: value("level", row) || "", key: `${at} ${text}`, labels: pairs(value("labels", row)), trace: value("traceID", row) });
+    return line({
+      at,
+      text,
+      level: levelOf(value("level", row)),
+      word: value("level", row) || "",
+      key: `${at} ${text}`,
+      labels: pairs(value("labels", row)),
+      trace: value("traceID", row),
+    });
   });
   const rest = frame.rows - memory.rows;
   const top = body.querySelector(".logs")?.scrollTop ?? 0;
@@ -28,7 +42,19 @@ export function render(body, panel, [frame], { memory, context }) {
     "div.logs",
     { tabindex: "0", role: "log", "aria-live": "off", "aria-label": panel.title },
     ...lines,
-    rest > 0 ? h("button.rest", { type: "button", onclick: () => { memory.rows += 500; again(); } }, `Show ${Math.min(500, rest)} more of ${rest} lines`) : null,
+    rest > 0
+      ? h(
+          "button.rest",
+          {
+            type: "button",
+            onclick: () => {
+              memory.rows += 500;
+              again();
+            },
+          },
+          `Show ${Math.min(500, rest)} more of ${rest} lines`,
+        )
+      : null,
   );
   body.replaceChildren(box);
   box.scrollTop = top;
@@ -44,8 +70,23 @@ export function render(body, panel, [frame], { memory, context }) {
     return h(
       "div.line",
       { "data-level": level, class: open ? "line open" : "line" },
-      h("button", { type: "button", "aria-expanded": String(open), onclick: toggle }, icon("chevron"), h("time", {}, dateTime(at)), h("span.level", {}, word.toLowerCase()), h("span.text", {}, text)),
-      open ? h("dl", {}, ...[["traceID", target ? link(target.url, {}, trace) : trace], ...labels].filter(([, one]) => one).flatMap(([name, one]) => [h("dt", {}, name), h("dd", {}, one instanceof Node ? one : String(one))])) : null,
+      h(
+        "button",
+        { type: "button", "aria-expanded": String(open), onclick: toggle },
+        icon("chevron"),
+        h("time", {}, dateTime(at)),
+        h("span.level", {}, word.toLowerCase()),
+        h("span.text", {}, text),
+      ),
+      open
+        ? h(
+            "dl",
+            {},
+            ...[["traceID", target ? link(target.url, {}, trace) : trace], ...labels]
+              .filter(([, one]) => one)
+              .flatMap(([name, one]) => [h("dt", {}, name), h("dd", {}, one instanceof Node ? one : String(one))]),
+          )
+        : null,
     );
   }
 }

@@ -6,7 +6,9 @@ import { column } from "../frame.js";
 export function pairs(tags) {
   if (!tags) return [];
   if (!Array.isArray(tags)) return Object.entries(tags);
-  return tags.map((tag) => (Array.isArray(tag) ? tag : "key" in tag ? [tag.key, tag.value] : Object.entries(tag)[0] ?? ["", ""]));
+  return tags.map((tag) =>
+    Array.isArray(tag) ? tag : "key" in tag ? [tag.key, tag.value] : (Object.entries(tag)[0] ?? ["", ""]),
+  );
 }
 
 /**
@@ -19,9 +21,18 @@ export function spanTree(frame) {
     const tags = pairs(value("tags", row));
     const status = String(value("statusCode", row) ?? tags.find(([key]) => key === "otel.status_code")?.[1] ?? "");
     return {
-      id: value("spanID", row), parent: value("parentSpanID", row), trace: value("traceID", row), name: value("operationName", row) ?? "",
-      service: value("serviceName", row) ?? "", start: Number(value("startTime", row)), duration: Number(value("duration", row)), tags,
-      service_tags: pairs(value("serviceTags", row)), message: value("statusMessage", row) ?? "", failed: /error|^2$/i.test(status), children: [],
+      id: value("spanID", row),
+      parent: value("parentSpanID", row),
+      trace: value("traceID", row),
+      name: value("operationName", row) ?? "",
+      service: value("serviceName", row) ?? "",
+      start: Number(value("startTime", row)),
+      duration: Number(value("duration", row)),
+      tags,
+      service_tags: pairs(value("serviceTags", row)),
+      message: value("statusMessage", row) ?? "",
+      failed: /error|^2$/i.test(status),
+      children: [],
     };
   }).sort((a, b) => a.start - b.start);
   const byId = new Map(spans.map((span) => [span.id, span]));
@@ -67,5 +78,14 @@ export function spanKind(span) {
   if (operation === "invoke_agent" || operation === "invoke_workflow") return "run";
   if (operation === "retrieval") return "retrieval";
   const first = span.name.split(" ")[0];
-  return { webhook: "webhook", chat: "model", execute_tool: "tool", invoke_agent: "run", invoke_workflow: "run", retrieval: "retrieval" }[first] ?? "other";
+  return (
+    {
+      webhook: "webhook",
+      chat: "model",
+      execute_tool: "tool",
+      invoke_agent: "run",
+      invoke_workflow: "run",
+      retrieval: "retrieval",
+    }[first] ?? "other"
+  );
 }

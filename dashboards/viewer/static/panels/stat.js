@@ -23,14 +23,24 @@ export function render(body, panel, frames, { context }) {
 function number(panel, config, { name, value, row, context, alone }) {
   const { text, color } = display(config, value);
   const parts = /^(-?[$]?[\d.,]+)\s*([^\d.,\s].{0,4})$/.exec(text);
-  const written = value === null && !text
-    ? h("span.nothing", {}, config.noValue && config.noValue.length < 12 ? config.noValue : "–")
-    : parts ? [parts[1], h("small", {}, parts[2])] : [text];
+  const written =
+    value === null && !text
+      ? h("span.nothing", {}, config.noValue && config.noValue.length < 12 ? config.noValue : "–")
+      : parts
+        ? [parts[1], h("small", {}, parts[2])]
+        : [text];
   const background = panel.options?.colorMode?.startsWith("background") && color && color !== "var(--text)";
-  const style = value === null || !color || panel.options?.colorMode === "none" ? null : background ? `--fill:${color}` : `color:${color}`;
+  const style =
+    value === null || !color || panel.options?.colorMode === "none" ? null : background ? `--fill:${color}` : `color:${color}`;
   const target = firstLink(config, { value, text, row, series: name, context });
   const figure = h("span.figure", { style: background ? null : style }, ...[written].flat());
-  const shown = panel.options?.textMode === "name" ? null : target ? link(target.url, { "data-tip": target.title }, figure) : figure;
+  const shown =
+    panel.options?.textMode === "name" ? null : target ? link(target.url, { "data-tip": target.title }, figure) : figure;
   const named = !alone || panel.options?.textMode === "value_and_name" || panel.options?.textMode === "name";
-  return h(`div.stat${background ? ".filled" : ""}`, { style: background ? style : null }, named ? h("span.name", { title: name }, name) : null, shown);
+  return h(
+    `div.stat${background ? ".filled" : ""}`,
+    { style: background ? style : null },
+    named ? h("span.name", { title: name }, name) : null,
+    shown,
+  );
 }

@@ -25,12 +25,32 @@ export function render(body, panel, [frame], { memory, context }) {
   const table = h(
     "table",
     {},
-    h("colgroup", {}, ...shown.map(({ config }) => h("col", { style: config.custom.width ? `width:${config.custom.width}px` : null }))),
+    h(
+      "colgroup",
+      {},
+      ...shown.map(({ config }) => h("col", { style: config.custom.width ? `width:${config.custom.width}px` : null })),
+    ),
     h("thead", {}, h("tr", {}, ...shown.map((one) => heading(one, memory, again)))),
-    h("tbody", {}, ...order.slice(0, memory.rows).map((index) => h("tr", {}, ...shown.map((one) => cell(one, index, source(index)))))),
+    h(
+      "tbody",
+      {},
+      ...order.slice(0, memory.rows).map((index) => h("tr", {}, ...shown.map((one) => cell(one, index, source(index))))),
+    ),
   );
   const rest = frame.rows - memory.rows;
-  const more = rest > 0 && h("button.rest", { type: "button", onclick: () => { memory.rows += 500; again(); } }, `Show ${Math.min(500, rest)} more of ${rest} rows`);
+  const more =
+    rest > 0 &&
+    h(
+      "button.rest",
+      {
+        type: "button",
+        onclick: () => {
+          memory.rows += 500;
+          again();
+        },
+      },
+      `Show ${Math.min(500, rest)} more of ${rest} rows`,
+    );
   const top = body.querySelector(".table")?.scrollTop ?? 0;
   const box = h("div.table", { tabindex: "0", role: "region", "aria-label": panel.title }, table, more || null);
   body.replaceChildren(box);
@@ -68,7 +88,8 @@ function sorted(columns, rows, sort) {
   const found = sort && columns.find(({ name }) => name === sort.name);
   if (!found) return order;
   const { values } = found;
-  const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true }));
+  const compare = (a, b) =>
+    typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
   const nothing = (value) => value === null || value === "";
   return order.sort((a, b) => {
     if (nothing(values[a]) || nothing(values[b])) return Number(nothing(values[a])) - Number(nothing(values[b]));
@@ -85,7 +106,11 @@ function heading({ name, title, kind, right }, memory, again) {
     memory.sort = next ?? { name: "", down: false };
     again();
   };
-  return h("th", { "aria-sort": now, class: right ? "right" : null }, h("button", { type: "button", title, onclick: choose }, h("span", {}, title)));
+  return h(
+    "th",
+    { "aria-sort": now, class: right ? "right" : null },
+    h("button", { type: "button", title, onclick: choose }, h("span", {}, title)),
+  );
 }
 
 function cell(one, index, source) {
@@ -94,20 +119,41 @@ function cell(one, index, source) {
   const { text, color } = display(config, value);
   const target = text === "" ? null : firstLink(config, { ...source, value, text, series: one.name });
   const long = text.length > LONG || (config.custom.cellOptions?.wrapText && text.length > LONG / 2);
-  const content = target ? link(target.url, { "data-tip": target.title === text ? null : target.title }, text) : long ? folded(text) : text;
+  const content = target
+    ? link(target.url, { "data-tip": target.title === text ? null : target.title }, text)
+    : long
+      ? folded(text)
+      : text;
   const type = cellType(one);
   const mapped = color && (config.mappings?.length || config.color?.mode === "fixed");
   const width = config.custom.width ? `max-width:${config.custom.width}px;` : "";
-  const style = width + (/background/.test(type) && color ? `--fill:${color}` : (/text/.test(type) || mapped) && color ? `color:${color}` : "");
-  const classes = [one.wide && "wide", right && "right", /background/.test(type) && color && color !== "transparent" && "filled", long && "long", text === "" && "none"];
+  const style =
+    width +
+    (/background/.test(type) && color ? `--fill:${color}` : (/text/.test(type) || mapped) && color ? `color:${color}` : "");
+  const classes = [
+    one.wide && "wide",
+    right && "right",
+    /background/.test(type) && color && color !== "transparent" && "filled",
+    long && "long",
+    text === "" && "none",
+  ];
   const inner = one.range && value !== null ? bar(one, value, content) : content;
-  return h("td", { class: classes.filter(Boolean).join(" ") || null, style: style || null, title: text.length > 18 && !long ? text : null }, text === "" ? "–" : inner);
+  return h(
+    "td",
+    { class: classes.filter(Boolean).join(" ") || null, style: style || null, title: text.length > 18 && !long ? text : null },
+    text === "" ? "–" : inner,
+  );
 }
 
 function bar({ config, range }, value, content) {
   const share = Math.max(0, Math.min(1, (value - range[0]) / (range[1] - range[0] || 1)));
   const fill = config.color?.mode === "fixed" ? css(config.color.fixedColor) : css(threshold(config, value)?.color ?? "blue");
-  return h("span.gauge", {}, h("span.track", { "aria-hidden": "true" }, h("i", { style: `width:${(share * 100).toFixed(1)}%;background:${fill}` })), h("span", {}, content));
+  return h(
+    "span.gauge",
+    {},
+    h("span.track", { "aria-hidden": "true" }, h("i", { style: `width:${(share * 100).toFixed(1)}%;background:${fill}` })),
+    h("span", {}, content),
+  );
 }
 
 /** A long text: its beginning, and all of it on a click. */

@@ -3,7 +3,7 @@
 import { draw, purge } from "../charts.js";
 import { css, resolved, seriesColors, withAlpha } from "../colors.js";
 import { h } from "../dom.js";
-import { format } from "../format.js";
+import { dateTime, format } from "../format.js";
 import { valueAxis } from "../ticks.js";
 import { interval, toPlot } from "../times.js";
 import { allTimes, nearest, stepOf, toSeries } from "./series.js";
@@ -53,7 +53,12 @@ function legendOf(panel, series, hidden, left, again) {
     ...series.map(({ name, label, color }) =>
       h(
         "button",
-        { type: "button", "aria-pressed": String(!hidden.has(name)), title: `${label}\nclick: show or hide; shift-click: only this one`, onclick: (event) => toggle(name, event.shiftKey || event.ctrlKey || event.metaKey) },
+        {
+          type: "button",
+          "aria-pressed": String(!hidden.has(name)),
+          title: `${label}\nclick: show or hide; shift-click: only this one`,
+          onclick: (event) => toggle(name, event.shiftKey || event.ctrlKey || event.metaKey),
+        },
         h("i", { style: `background:${color}` }),
         h("span", {}, label),
       ),
@@ -66,7 +71,9 @@ function legendOf(panel, series, hidden, left, again) {
 function onRight(one, first) {
   const placed = one.config.custom.axisPlacement;
   if (placed === "right") return true;
-  return placed !== "left" && first !== one && one.config.unit !== first.config.unit && first.config.custom.axisPlacement !== "right";
+  return (
+    placed !== "left" && first !== one && one.config.unit !== first.config.unit && first.config.custom.axisPlacement !== "right"
+  );
 }
 
 function chartOf(panel, series, all, range, annotations, onzoom, host) {
@@ -79,9 +86,16 @@ function chartOf(panel, series, all, range, annotations, onzoom, host) {
   const [y, y2] = sides.map((side) => (side.length ? axisOf(side, times, most) : null));
   const traces = sides.flatMap((side, index) => side.map((one) => traceOf(one, times, step, index, series.length === 1)));
   return {
-    traces, y: y ?? valueAxis([], { ...first.config }, most), y2, range, annotations, onzoom, lines: limits(panel),
+    traces,
+    y: y ?? valueAxis([], { ...first.config }, most),
+    y2,
+    range,
+    annotations,
+    onzoom,
+    lines: limits(panel),
     tip: (time) => tipAt(series, times, step, time),
-    step: (at, direction) => times[Math.max(0, Math.min(times.length - 1, at === undefined ? times.length - 1 : nearest(times, at) + direction))],
+    step: (at, direction) =>
+      times[Math.max(0, Math.min(times.length - 1, at === undefined ? times.length - 1 : nearest(times, at) + direction))],
     label: `${panel.title}: ${series.map(({ label, values }) => `${label} ${spoken(values, series)}`).join(", ")}. Arrow keys read the points.`,
   };
 }
@@ -98,7 +112,8 @@ function axisOf(side, times, most) {
   const piles = side.filter(stacked);
   if (piles.length) {
     const sums = new Map();
-    for (const one of piles) one.times.forEach((time, index) => sums.set(time, (sums.get(time) ?? 0) + Math.max(0, one.values[index] ?? 0)));
+    for (const one of piles)
+      one.times.forEach((time, index) => sums.set(time, (sums.get(time) ?? 0) + Math.max(0, one.values[index] ?? 0)));
     values.push(...sums.values());
   }
   const { unit, min, max, custom } = side[0].config;
@@ -113,18 +128,37 @@ function traceOf(one, times, step, axis, single) {
   const base = { yaxis: axis ? "y2" : "y", hoverinfo: "none", name: "" };
   if (custom.drawStyle === "bars") {
     const opacity = (custom.fillOpacity ?? 80) / 100;
-    return { ...base, type: "bar", x: one.times.map((time) => toPlot(time) + step / 2), y: one.values, width: step * 0.86, marker: { color: withAlpha(color, Math.max(0.6, opacity)), line: { width: 0 } } };
+    return {
+      ...base,
+      type: "bar",
+      x: one.times.map((time) => toPlot(time) + step / 2),
+      y: one.values,
+      width: step * 0.86,
+      marker: { color: withAlpha(color, Math.max(0.6, opacity)), line: { width: 0 } },
+    };
   }
   const values = times.map((time) => at.get(time) ?? null);
   // Several areas above each other only make mud: the lines say it.
-  const alone = values.map((value, index) => value !== null && (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null);
+  const alone = values.map(
+    (value, index) => value !== null && (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null,
+  );
   const points = custom.drawStyle === "points" || custom.showPoints === "always";
   const markers = points || alone.some(Boolean);
   return {
-    ...base, type: "scatter", x: times.map(toPlot), y: values, mode: custom.drawStyle === "points" ? "markers" : markers ? "lines+markers" : "lines",
-    line: { color, width: custom.lineWidth ?? 1.6, dash: custom.lineStyle?.fill === "dash" ? "dash" : undefined, shape: custom.lineInterpolation === "stepAfter" ? "hv" : "linear" },
+    ...base,
+    type: "scatter",
+    x: times.map(toPlot),
+    y: values,
+    mode: custom.drawStyle === "points" ? "markers" : markers ? "lines+markers" : "lines",
+    line: {
+      color,
+      width: custom.lineWidth ?? 1.6,
+      dash: custom.lineStyle?.fill === "dash" ? "dash" : undefined,
+      shape: custom.lineInterpolation === "stepAfter" ? "hv" : "linear",
+    },
     ...(markers ? { marker: { color, size: points ? 4 : alone.map((isolated) => (isolated ? 5 : 0)), line: { width: 0 } } } : {}),
-    connectgaps: custom.spanNulls === true, fillcolor: withAlpha(color, Math.min(0.7, (custom.fillOpacity ?? 0) / 100)),
+    connectgaps: custom.spanNulls === true,
+    fillcolor: withAlpha(color, Math.min(0.7, (custom.fillOpacity ?? 0) / 100)),
     ...(stacked(one) ? { stackgroup: `stack${axis}` } : { fill: custom.fillOpacity && single ? "tozeroy" : "none" }),
   };
 }
@@ -133,7 +167,9 @@ function traceOf(one, times, step, axis, single) {
 function limits(panel) {
   const { thresholds, custom } = panel.fieldConfig?.defaults ?? {};
   if (!/line|dashed/.test(custom?.thresholdsStyle?.mode ?? "")) return [];
-  return (thresholds?.steps ?? []).filter(({ value }) => value !== null).map(({ value, color }) => ({ at: value, color: resolved(css(color)) }));
+  return (thresholds?.steps ?? [])
+    .filter(({ value }) => value !== null)
+    .map(({ value, color }) => ({ at: value, color: resolved(css(color)) }));
 }
 
 function tipAt(series, times, step, time) {
@@ -145,11 +181,17 @@ function tipAt(series, times, step, time) {
     .map((one) => ({ one, value: one.values[one.times.indexOf(at)] ?? null }))
     .filter(({ value }) => value !== null)
     .sort((a, b) => (series.length > 4 ? b.value - a.value : 0));
-  const shown = rows.slice(0, 14).map(({ one, value }) =>
-    h("div.row", {}, h("i", { style: `background:${one.color}` }), h("span", {}, one.label), h("b", {}, format(value, one.config.unit ?? "short", one.config.decimals))),
-  );
+  const shown = rows
+    .slice(0, 14)
+    .map(({ one, value }) =>
+      h(
+        "div.row",
+        {},
+        h("i", { style: `background:${one.color}` }),
+        h("span", {}, one.label),
+        h("b", {}, format(value, one.config.unit ?? "short", one.config.decimals)),
+      ),
+    );
   if (rows.length > shown.length) shown.push(h("div.muted", {}, `and ${rows.length - shown.length} more`));
-  return { at: bars ? at + step / 2 : at, title: undefined, ...(bars ? { title: titleOf(at) } : {}), rows: shown };
+  return { at: bars ? at + step / 2 : at, title: dateTime(at), rows: shown };
 }
-
-const titleOf = (at) => `${format(at, "dateTimeAsIso")}`;

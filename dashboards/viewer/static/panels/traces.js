@@ -17,7 +17,9 @@ export function render(body, panel, [frame], { memory }) {
   const length = Math.max(...spans.map(({ start, duration }) => start + duration)) - from || 1;
   const shown = visible(spans, memory.collapsed);
   const focused = body.contains(document.activeElement) ? document.activeElement.dataset.span : null;
-  const rows = shown.slice(0, memory.rows).flatMap((span) => [row(span, { from, length, memory, again }), memory.open.has(span.id) ? details(span, from) : null]);
+  const rows = shown
+    .slice(0, memory.rows)
+    .flatMap((span) => [row(span, { from, length, memory, again }), memory.open.has(span.id) ? details(span, from) : null]);
   const rest = shown.length - memory.rows;
   const top = body.querySelector(".waterfall")?.scrollTop ?? 0;
   const box = h(
@@ -25,7 +27,19 @@ export function render(body, panel, [frame], { memory }) {
     {},
     head(spans, length, memory, again),
     h("div.rows", { role: "tree", "aria-label": panel.title, onkeydown: (event) => keys(event, spans, memory, again) }, ...rows),
-    rest > 0 ? h("button.rest", { type: "button", onclick: () => { memory.rows += 1000; again(); } }, `Show ${Math.min(1000, rest)} more of ${rest} spans`) : null,
+    rest > 0
+      ? h(
+          "button.rest",
+          {
+            type: "button",
+            onclick: () => {
+              memory.rows += 1000;
+              again();
+            },
+          },
+          `Show ${Math.min(1000, rest)} more of ${rest} spans`,
+        )
+      : null,
   );
   body.replaceChildren(box);
   box.scrollTop = top;
@@ -44,7 +58,9 @@ function head(spans, length, memory, again) {
     memory.collapsed = all ? new Set() : new Set(parents.filter(({ depth }) => depth > 0).map(({ id }) => id));
     again();
   };
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((at) => h("span", { style: `left:${at * 100}%` }, at === 0 ? "0" : seconds((length * at) / 1000)));
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((at) =>
+    h("span", { style: `left:${at * 100}%` }, at === 0 ? "0" : seconds((length * at) / 1000)),
+  );
   return h(
     "div.head",
     {},
@@ -82,8 +98,15 @@ function row(span, { from, length, memory, again }) {
   return h(
     "div.span",
     {
-      role: "treeitem", tabindex: "-1", "data-span": span.id, "data-kind": spanKind(span), class: ["span", span.failed && "failed", open && "open"].filter(Boolean).join(" "),
-      "aria-level": String(span.depth + 1), "aria-expanded": span.children.length ? String(!folded) : null, "aria-selected": String(open), onclick: toggle,
+      role: "treeitem",
+      tabindex: "-1",
+      "data-span": span.id,
+      "data-kind": spanKind(span),
+      class: ["span", span.failed && "failed", open && "open"].filter(Boolean).join(" "),
+      "aria-level": String(span.depth + 1),
+      "aria-expanded": span.children.length ? String(!folded) : null,
+      "aria-selected": String(open),
+      onclick: toggle,
       "aria-label": `${span.name}, ${text}${span.failed ? ", failed" : ""}`,
     },
     h(
@@ -95,7 +118,12 @@ function row(span, { from, length, memory, again }) {
       h("span.text", { title: `${span.name}\n${span.service}` }, span.name),
       folded ? h("span.count", {}, `${span.children.length}`) : null,
     ),
-    h("div.lane", {}, h("i", { style: `left:${left}%;width:${width}%` }), h(within ? "span.time.within" : "span.time", { style: place }, text)),
+    h(
+      "div.lane",
+      {},
+      h("i", { style: `left:${left}%;width:${width}%` }),
+      h(within ? "span.time.within" : "span.time", { style: place }, text),
+    ),
   );
 }
 
@@ -120,7 +148,10 @@ function keys(event, spans, memory, again) {
     Home: () => go(items[0]),
     End: () => go(items.at(-1)),
     ArrowRight: () => (folded ? (memory.collapsed.delete(span.id), again()) : span.children.length && go(items[index + 1])),
-    ArrowLeft: () => (span.children.length && !folded ? (memory.collapsed.add(span.id), again()) : go(items.find((one) => one.dataset.span === span.parent))),
+    ArrowLeft: () =>
+      span.children.length && !folded
+        ? (memory.collapsed.add(span.id), again())
+        : go(items.find((one) => one.dataset.span === span.parent)),
     Enter: () => item.click(),
     " ": () => item.click(),
   };
@@ -139,12 +170,19 @@ function details(span, from) {
     ["span id", span.id],
     ["trace id", span.trace],
   ];
-  const list = (entries) => entries.filter(([, value]) => value !== "" && value !== null && value !== undefined).flatMap(([key, value]) => [h("dt", {}, key), h("dd", {}, written(value))]);
+  const list = (entries) =>
+    entries
+      .filter(([, value]) => value !== "" && value !== null && value !== undefined)
+      .flatMap(([key, value]) => [h("dt", {}, key), h("dd", {}, written(value))]);
   return h(
     "div.details",
     {},
     span.message ? h("p.failed", {}, span.message) : null,
-    h("dl", {}, ...list([...times, ...span.tags.toSorted(([a], [b]) => String(a).localeCompare(String(b), undefined, { numeric: true }))])),
+    h(
+      "dl",
+      {},
+      ...list([...times, ...span.tags.toSorted(([a], [b]) => String(a).localeCompare(String(b), undefined, { numeric: true }))]),
+    ),
     h("div", {}, copyButton(span)),
   );
 }
