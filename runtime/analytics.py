@@ -70,7 +70,9 @@ def _tool(function: Callable[P, Answer]) -> Callable[P, str]:
 def agents_overview(
     minutes: Minutes = 60, order: Literal["busiest", "slowest", "failing", "dearest"] = "busiest"
 ) -> Answer:
-    """The agents, teams and workflows that ran: runs, errors, durations (p50, p95, slowest), tokens, cost. Begin here.
+    """The agents, teams and workflows that ran: runs, errors, durations (p50, p95, slowest). Begin here.
+
+    Tokens and cost are of an agent's own model calls: a team's members have theirs.
 
     Args:
         minutes: How far back to look, 1 to 44640 (31 days).
@@ -149,7 +151,9 @@ def duration_compared(agent_id: Id, minutes: Minutes = 60) -> Answer:
     """
     windows = {row.pop("window"): row for row in _ask("durations", agent=agent_id, minutes=minutes)}
     now, before = (windows.get(name, {"runs": 0}) for name in ("now", "before"))
-    parts = [_part(row, now["runs"], before["runs"]) for row in _ask("parts", agent=agent_id, minutes=minutes)]
+    is_agent = "agent" in (now.get("kind"), before.get("kind"))
+    found = _ask("parts" if is_agent else "parts_of_members", agent=agent_id, minutes=minutes)
+    parts = [_part(row, now["runs"], before["runs"]) for row in found]
     parts.sort(key=lambda part: -abs(part["change_s_per_run"] or part["now_s_per_run"]))
     return {"agent_id": agent_id, "minutes": minutes, "links": _links(), "now": now, "before": before, "parts": parts}
 
@@ -163,7 +167,7 @@ def cost(by: Literal["agent", "model", "user"] = "agent", agent_id: Name = "", h
         agent_id: Only what this agent, team or workflow called itself; empty: all.
         hours: How far back to look, 1 to 744 (31 days).
     """
-    rows = _ask("cost", by=by, agent=agent_id, hours=hours)
+    rows = _ask(f"cost_by_{by}", agent=agent_id, hours=hours)
     of_each = [{key: row.pop(key) for key in ("total_usd", "total_before_usd", "total_calls")} for row in rows]
     return {"by": by, "hours": hours, **(of_each[0] if of_each else {}), "rows": rows}
 

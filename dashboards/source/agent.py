@@ -103,6 +103,5 @@ def dashboard() -> Dashboard:
         "Agent",
         "One agent: how long it takes and why, what fails, its sessions and its tools.",
         PANELS,
-        since="now-6h",
         variables=(boards.ONE_AGENT, boards.ENVIRONMENT, boards.INTERVAL),
     )

@@ -80,7 +80,7 @@ def _rule(rule: Rule, links: Links) -> dict[str, Any]:
         "runbook_url": f"{links.runbook}#{rule.anchor}",
         "dashboard_url": "{{ externalURL }}" + board(rule, "d/"),
         "trace_id": "{{ $values.W.Labels.trace_id }}",
-        "trace_url": f"{{{{ with $values.W.Labels.trace_id }}}}{links.traces}{{{{ . }}}}{{{{ end }}}}",
+        "trace_url": "{{ with $values.W.Labels.trace_id }}{{ externalURL }}d/run?var-run_id={{ . }}{{ end }}",
     }
     if "agent_id" in rule.labels:
         annotations["agent"] = "{{ $labels.agent_id }}"

@@ -192,6 +192,6 @@ def dashboard() -> Dashboard:
         "Models: how often they are called, how fast they answer, what they cost, and for whom.",
         PANELS,
         variables=(boards.AGENT, boards.MODEL, boards.ENVIRONMENT, boards.INTERVAL),
-        since="now-24h",
+        since="now-6h",
         refresh="1m",
     )

@@ -41,7 +41,6 @@ class Stack(_Part):
 
 
 class Links(_Part):
-    traces: str
     dashboards: str
     runbook: str
 

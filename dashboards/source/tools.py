@@ -134,6 +134,5 @@ def dashboard() -> Dashboard:
         "Tools",
         "Tools: how often they are called, how long they take, and how they fail.",
         PANELS,
-        since="now-6h",
         variables=(boards.AGENT, boards.TOOL, boards.ENVIRONMENT, boards.INTERVAL),
     )

@@ -4,26 +4,41 @@ the last {minutes:UInt32} minutes. An empty {agent:String} is every agent. Durat
 -- overview --
 SELECT
     AgentId AS agent_id,
-    any(RunKind) AS kind,
-    count() AS runs,
+    anyIf(RunKind, Operation != 'chat') AS kind,
+    countIf(Operation != 'chat') AS runs,
     countIf(RunStatus = 'error') AS errors,
-    quantile(0.5)(Duration) / 1e9 AS p50_s,
-    quantile(0.95)(Duration) / 1e9 AS p95_s,
-    max(Duration) / 1e9 AS slowest_s,
-    argMax(TraceId, Duration) AS slowest_trace_id,
-    sum(InputTokens + OutputTokens) AS tokens,
-    sum(toFloat64OrNull(SpanAttributes['agno.run.cost'])) AS cost_usd,
-    max(Timestamp) AS last_run_at,
+    quantileIf(0.5)(Duration, Operation != 'chat') / 1e9 AS p50_s,
+    quantileIf(0.95)(Duration, Operation != 'chat') / 1e9 AS p95_s,
+    maxIf(Duration, Operation != 'chat') / 1e9 AS slowest_s,
+    argMaxIf(TraceId, Duration, Operation != 'chat') AS slowest_trace_id,
+    sumIf(InputTokens + OutputTokens, Operation = 'chat') AS tokens,
+    sum(Cost) AS cost_usd,
+    max(Timestamp) AS last_at,
     count() OVER () AS agents
 FROM otel_traces FINAL
-WHERE Timestamp >= now() - toIntervalMinute({minutes:UInt32}) AND Operation IN ('invoke_agent', 'invoke_workflow')
+WHERE Timestamp >= now() - toIntervalMinute({minutes:UInt32}) AND Operation IN ('invoke_agent', 'invoke_workflow', 'chat')
 GROUP BY agent_id
+HAVING runs > 0
 ORDER BY
     multiIf({order:String} = 'slowest', p95_s, {order:String} = 'failing', toFloat64(errors), {order:String} = 'dearest', ifNull(cost_usd, -1), 0) DESC,
     runs DESC
 LIMIT 20
 
 -- runs --
+-- Chosen by columns of their own: the attributes are read of those only that are shown.
+WITH chosen AS
+(
+    SELECT RunId
+    FROM otel_traces FINAL
+    WHERE Timestamp >= now() - toIntervalMinute({minutes:UInt32}) AND Operation IN ('invoke_agent', 'invoke_workflow', 'chat')
+        AND ({agent:String} = '' OR AgentId = {agent:String})
+    GROUP BY RunId
+    HAVING countIf(Operation != 'chat' AND ({status:String} = 'any' OR RunStatus = {status:String})) > 0
+    ORDER BY
+        multiIf({order:String} = 'slowest', toFloat64(maxIf(Duration, Operation != 'chat')), {order:String} = 'dearest', ifNull(sum(Cost), -1), 0) DESC,
+        max(Timestamp) DESC
+    LIMIT {limit:UInt8}
+)
 SELECT
     RunId AS run_id,
     AgentId AS agent_id,
@@ -38,8 +53,7 @@ SELECT
     TraceId AS trace_id
 FROM otel_traces FINAL
 WHERE Timestamp >= now() - toIntervalMinute({minutes:UInt32}) AND Operation IN ('invoke_agent', 'invoke_workflow')
-    AND ({agent:String} = '' OR AgentId = {agent:String})
-    AND ({status:String} = 'any' OR RunStatus = {status:String})
+    AND RunId IN (SELECT RunId FROM chosen) AND ({status:String} = 'any' OR RunStatus = {status:String})
 ORDER BY
     multiIf({order:String} = 'slowest', duration_s, {order:String} = 'dearest', ifNull(cost_usd, -1), 0) DESC,
     started_at DESC
@@ -117,6 +131,7 @@ LIMIT 20
 -- durations --
 SELECT
     if(Timestamp >= now() - toIntervalMinute({minutes:UInt32}), 'now', 'before') AS window,
+    any(RunKind) AS kind,
     count() AS runs,
     countIf(RunStatus = 'error') AS errors,
     avg(Duration) / 1e9 AS mean_s,
@@ -130,41 +145,48 @@ WHERE Timestamp >= now() - toIntervalMinute(2 * {minutes:UInt32})
     AND Operation IN ('invoke_agent', 'invoke_workflow') AND AgentId = {agent:String}
 GROUP BY window
 
--- parts --
+-- runs_compared --
 WITH runs AS
 (
-    SELECT TraceId, RunKind, if(Timestamp >= now() - toIntervalMinute({minutes:UInt32}), 1, 0) AS is_now
+    SELECT TraceId, Timestamp >= now() - toIntervalMinute({minutes:UInt32}) AS is_now
     FROM otel_traces FINAL
     WHERE Timestamp >= now() - toIntervalMinute(2 * {minutes:UInt32})
         AND Operation IN ('invoke_agent', 'invoke_workflow') AND AgentId = {agent:String}
+),
+calls AS
+(
+    SELECT Operation, Model, ToolName, SpanName, AgentId, Duration, StatusCode,
+        TraceId IN (SELECT TraceId FROM runs WHERE is_now) AS is_now
+    FROM otel_traces FINAL
+    WHERE Timestamp >= now() - toIntervalMinute(2 * {minutes:UInt32}) AND Operation IN ('chat', 'execute_tool', 'retrieval')
+        AND TraceId IN (SELECT TraceId FROM runs)
+
+-- parts_summed --
 )
 SELECT
     multiIf(Operation = 'chat', 'model', Operation = 'execute_tool', 'tool', Operation) AS what,
     multiIf(Operation = 'chat', Model, Operation = 'execute_tool', ToolName, SpanName) AS name,
     AgentId AS by_agent,
-    sumIf(Duration, is_now = 1) / 1e9 AS now_s,
-    sumIf(Duration, is_now = 0) / 1e9 AS before_s,
-    countIf(is_now = 1) AS calls_now,
-    countIf(is_now = 0) AS calls_before,
-    countIf(is_now = 1 AND StatusCode = 'Error') AS errors_now,
-    countIf(is_now = 0 AND StatusCode = 'Error') AS errors_before
-FROM
-(
-    SELECT Operation, Model, ToolName, SpanName, AgentId, Duration, StatusCode,
-        if(TraceId IN (SELECT TraceId FROM runs WHERE is_now = 1), 1, 0) AS is_now
-    FROM otel_traces FINAL
-    WHERE Timestamp >= now() - toIntervalMinute(2 * {minutes:UInt32}) AND Operation IN ('chat', 'execute_tool', 'retrieval')
-        AND TraceId IN (SELECT TraceId FROM runs)
-        AND (AgentId = {agent:String} OR (SELECT any(RunKind) FROM runs) IN ('team', 'workflow'))
-)
+    sumIf(Duration, is_now) / 1e9 AS now_s,
+    sumIf(Duration, NOT is_now) / 1e9 AS before_s,
+    countIf(is_now) AS calls_now,
+    countIf(NOT is_now) AS calls_before,
+    countIf(is_now AND StatusCode = 'Error') AS errors_now
+FROM calls
 GROUP BY what, name, by_agent
 ORDER BY greatest(now_s, before_s) DESC
 LIMIT 15
 
--- cost --
-WITH
-    Timestamp >= now() - toIntervalHour({hours:UInt32}) AS is_now,
-    multiIf({by:String} = 'model', Model, {by:String} = 'user', SpanAttributes['user.id'], AgentId) AS of
+-- parts --
+{runs_compared}
+    AND AgentId = {agent:String}
+{parts_summed}
+
+-- parts_of_members --
+{runs_compared}
+{parts_summed}
+
+-- costs --
 SELECT
     if(of = '', '(unknown)', of) AS name,
     sumIf(Cost, is_now) AS cost_usd,
@@ -184,6 +206,18 @@ WHERE Timestamp >= now() - toIntervalHour(2 * {hours:UInt32}) AND Operation = 'c
 GROUP BY of
 ORDER BY cost_usd DESC, input_tokens + output_tokens DESC
 LIMIT 20
+
+-- cost_by_agent --
+WITH Timestamp >= now() - toIntervalHour({hours:UInt32}) AS is_now, AgentId AS of
+{costs}
+
+-- cost_by_model --
+WITH Timestamp >= now() - toIntervalHour({hours:UInt32}) AS is_now, Model AS of
+{costs}
+
+-- cost_by_user --
+WITH Timestamp >= now() - toIntervalHour({hours:UInt32}) AS is_now, SpanAttributes['user.id'] AS of
+{costs}
 
 -- gauges --
 SELECT

@@ -6,6 +6,7 @@ import { dateTime, format, fromNow } from "./format.js";
 import { safe } from "./links.js";
 
 const ORDER = { firing: 0, error: 1, pending: 2, ok: 3 };
+const LATE = 180; // seconds after which an evaluation is old
 const WORDS = { firing: "Firing", pending: "Pending", ok: "OK", error: "Cannot be evaluated", resolved: "Resolved" };
 
 export class AlertsView {
@@ -32,10 +33,7 @@ export class AlertsView {
 
   show(answer) {
     this.shown = true;
-    const same = JSON.stringify(answer);
-    if (same === this.same) return;
-    this.same = same;
-    const rules = answer.rules.toSorted((a, b) => ORDER[a.state] - ORDER[b.state]);
+    const rules = answer.rules.toSorted((a, b) => ORDER[a.state] - ORDER[b.state] || (b.severity === "critical") - (a.severity === "critical"));
     const all = rules.flatMap(({ instances }) => instances ?? []);
     const count = (state) => (state === "firing" || state === "pending" ? all : rules).filter((one) => one.state === state).length;
     const words = { ...WORDS, ok: "rules within their objectives", error: "rules cannot be evaluated" };
@@ -43,7 +41,7 @@ export class AlertsView {
       "header.summary",
       {},
       ...["firing", "pending", "error", "ok"].map((state) => (count(state) || state === "firing" || state === "ok" ? h(count(state) ? "span.any" : "span", { "data-state": state }, h("b", {}, String(count(state))), ` ${words[state].toLowerCase()}`) : null)),
-      h("span.muted", { "data-tip": answer.evaluated_at ? dateTime(time(answer.evaluated_at)) : null }, answer.evaluated_at ? `evaluated ${fromNow(time(answer.evaluated_at))}` : "not evaluated yet"),
+      h(`span.evaluated${late(answer.evaluated_at) ? ".failed" : ""}`, { "data-tip": answer.evaluated_at ? dateTime(time(answer.evaluated_at)) : null }, answer.evaluated_at ? `evaluated ${fromNow(time(answer.evaluated_at))}` : "not evaluated yet"),
     );
     const problem = answer.error ? h("p.problem", { role: "alert" }, `The rules could not be evaluated: ${answer.error}`) : null;
     const groups = Map.groupBy(rules.filter(({ state }) => state === "ok"), ({ group }) => group || "Other");
@@ -83,6 +81,7 @@ export class AlertsView {
 }
 
 const time = (value) => (typeof value === "number" ? (value < 1e11 ? value * 1000 : value) : Date.parse(value));
+const late = (evaluated) => evaluated !== null && Date.now() - time(evaluated) > LATE * 1000;
 const stateChip = (state) => h("span.state", { "data-state": state }, WORDS[state] ?? state);
 
 function runbookLink(address) {

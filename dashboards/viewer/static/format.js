@@ -71,7 +71,8 @@ function dollars(value, decimals) {
   const sign = value < 0 ? "-" : "";
   if (size >= 9999.5) return `${sign}$${short(size, decimals)}`;
   if (decimals !== null && decimals !== undefined) return `${sign}$${digits(size, decimals)}`;
-  return `${sign}$${size === 0 || size >= 0.995 ? grouped(size, 2, 2) : digits(size)}`;
+  const places = size === 0 || size >= 0.995 ? 2 : Math.min(8, 2 - Math.floor(Math.log10(size)));
+  return `${sign}$${grouped(size, places, places)}`;
 }
 
 const two = (number) => String(number).padStart(2, "0");

@@ -144,7 +144,7 @@ export class Panel {
   async draw(signal = this.controller?.signal) {
     if (!this.frames) return;
     this.strip.hidden = true;
-    this.element.classList.remove("failed");
+    this.element.classList.remove("broken");
     if (isEmpty(this.frames)) return this.showEmpty();
     if (this.drawn === this.drawingKey()) return this.settle("drawn");
     const { view, memory } = this;
@@ -197,11 +197,12 @@ export class Panel {
   /** What was drawn stays, dimmed, below the words of the problem. */
   fail(error) {
     this.page.answered(error);
-    this.element.classList.add("failed");
+    this.element.classList.add("broken");
     const retry = h("button", { type: "button", onclick: () => this.load(this.view) }, "Try again");
     const text = error instanceof api.Problem ? error.message : "This panel could not be drawn.";
     if (!(error instanceof api.Problem)) console.error(error);
-    if (this.frames) {
+    if (this.frames && error.away) this.strip.hidden = true; // the banner says it for all
+    else if (this.frames) {
       this.strip.replaceChildren(h("span", {}, text), retry);
       this.strip.hidden = false;
     } else {

@@ -27,6 +27,7 @@ export function toolbar(bar, actions) {
   const tools = h("div.tools", {}, times.element, h("span.group", {}, refresh, every), themeButton(), outside);
   bar.replaceChildren(h("div.top", {}, nav, tools), h("div.below", {}, variables.element));
   let boards = [];
+  let grafana = null;
 
   return {
     variables,
@@ -50,12 +51,15 @@ export function toolbar(bar, actions) {
       times.set({ from, to }, range);
       every.value = REFRESH.some(([value]) => value === seconds) ? seconds : "off";
       bar.classList.toggle("without-range", view === "alerts");
+      const same = outside.querySelector("a");
+      if (same) same.href = grafana + (view === "alerts" ? "/alerting/list" : `/d/${encodeURIComponent(view)}?from=${encodeURIComponent(from)}&to=${encodeURIComponent(to)}`);
       document.title = `${view === "alerts" ? "Alerts" : (boards.find(({ uid }) => uid === view)?.title ?? "Dashboards")} · Dashboards`;
     },
-    setSettings({ grafana_url: grafana, environment }) {
+    setSettings({ grafana_url: url, environment }) {
+      grafana = url;
       outside.replaceChildren(
         ...(environment ? [h("span.environment", { "data-tip": "The environment of this stack" }, environment)] : []),
-        ...(grafana ? [link(grafana, { class: "ghost", "data-tip": "Open Grafana" }, "Grafana", icon("external"))] : []),
+        ...(grafana ? [link(grafana, { class: "ghost", "data-tip": "The same in Grafana" }, "Grafana", icon("external"))] : []),
       );
     },
     /** How many alerts fire; null: not known. */

@@ -20,7 +20,7 @@ export function render(body, panel, frames, { context }) {
       "li",
       {},
       h("span.name", { title: name }, label),
-      h("span.track", { "aria-hidden": "true" }, h("i", { style: `width:${(share * 100).toFixed(2)}%;background:${chosen}` })),
+      h("span.track", { "aria-hidden": "true" }, h("i", { style: `width:${(share * 100).toFixed(2)}%;background:${chosen}${share ? "" : ";min-width:0"}` })),
       h("span.value", {}, text),
     );
   });
