@@ -34,7 +34,6 @@ approval_wait = 28800
 queue_age = 300
 silence = 180
 [links]
-traces = "https://traces.example/"
 dashboards = "https://boards.example/"
 runbook = "https://docs.example/alerts"
 """

@@ -111,7 +111,7 @@ def test_grafanas_rules_compare_two_projections_and_know_the_trace() -> None:
             assert RULES[name].sql in queries[ref]["rawSql"] and "$" not in queries[ref]["rawSql"]
         assert rule["annotations"]["trace_id"] == "{{ $values.W.Labels.trace_id }}"
         assert rule["annotations"]["trace_url"].startswith(
-            "{{ with $values.W.Labels.trace_id }}https://traces.example/"
+            "{{ with $values.W.Labels.trace_id }}{{ externalURL }}d/run?var-run_id="
         )
 
 
