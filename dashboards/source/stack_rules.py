@@ -127,7 +127,8 @@ def _approvals(objectives: Objectives) -> Rule:
                     countIf(RunStatus = 'paused') > 0 AS paused,
                     decided > 0 OR countIf(RunStatus NOT IN ('', 'paused')) > 0 AS went_on
                 FROM otel_traces
-                WHERE Timestamp >= {ago(seconds)} AND RunId != '' AND AgentId IN (SELECT agent_id FROM pending)
+                WHERE Timestamp >= {ago(seconds)} AND AgentId IN (SELECT agent_id FROM pending)
+                    AND (RunStatus != '' OR startsWith(SpanName, 'approval '))
                 GROUP BY agent_id, RunId
             )
             GROUP BY agent_id
