@@ -79,8 +79,8 @@ def agents_overview(
         order: Which of them come first; at most 20 do.
     """
     rows = _ask("overview", minutes=minutes, order=order)
-    in_all = max((row.pop("agents") for row in rows), default=0)
-    return {"minutes": minutes, "links": _links(), "agents_in_all": in_all, "agents": rows}
+    in_all = [row.pop("agents") for row in rows]
+    return {"minutes": minutes, "links": _links(), "agents_in_all": max(in_all, default=0), "agents": rows}
 
 
 @_tool
@@ -142,8 +142,7 @@ def errors(agent_id: Name = "", minutes: Minutes = 60) -> Answer:
 def duration_compared(agent_id: Id, minutes: Minutes = 60) -> Answer:
     """How long an agent's runs take now and took before, and in which model or tool the time went.
 
-    Compares the last minutes with as many before them. parts: seconds per run in each model and tool, what changed
-    most first.
+    Compares the last minutes with as many before. parts: seconds per run in each model and tool, most changed first.
 
     Args:
         agent_id: The agent, team or workflow.
@@ -151,8 +150,8 @@ def duration_compared(agent_id: Id, minutes: Minutes = 60) -> Answer:
     """
     windows = {row.pop("window"): row for row in _ask("durations", agent=agent_id, minutes=minutes)}
     now, before = (windows.get(name, {"runs": 0}) for name in ("now", "before"))
-    is_agent = "agent" in (now.get("kind"), before.get("kind"))
-    found = _ask("parts" if is_agent else "parts_of_members", agent=agent_id, minutes=minutes)
+    query = "parts" if "agent" in (now.get("kind"), before.get("kind")) else "parts_of_members"
+    found = _ask(query, agent=agent_id, minutes=minutes)
     parts = [_part(row, now["runs"], before["runs"]) for row in found]
     parts.sort(key=lambda part: -abs(part["change_s_per_run"] or part["now_s_per_run"]))
     return {"agent_id": agent_id, "minutes": minutes, "links": _links(), "now": now, "before": before, "parts": parts}
