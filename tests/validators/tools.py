@@ -52,7 +52,7 @@ class Tool:
 
     def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         argv = [str(self.path()), *arguments]
-        return subprocess.run(argv, capture_output=True, text=True, cwd=cwd, timeout=60, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, cwd=cwd, check=False)
 
     def _download(self, directory: Path) -> Path:
         """apt-get download"""

@@ -132,6 +132,7 @@ def test_the_agents_that_have_objectives_are_there() -> None:
     assert {name for name in load().agents if f'id="{name}"' not in sources} == set()
 
 
+@pytest.mark.timeout(600)  # hours of samples, evaluated: seconds on a quiet machine
 def test_prometheus_rules_fire_and_do_not_fire() -> None:
     assert PROMTOOL.run("check", "rules", "rules.yaml", cwd=PROMETHEUS).returncode == 0
     tested = PROMTOOL.run("test", "rules", "tests.yaml", cwd=PROMETHEUS)
