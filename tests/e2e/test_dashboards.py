@@ -32,6 +32,7 @@ RUN = (
     " 'error.type', {agent:String}), 1500000000, 'Error')"
 )
 
+pytestmark = pytest.mark.timeout(300)
 _number = itertools.count(1)
 
 expect.set_options(timeout=SECONDS * 1000)
