@@ -32,7 +32,7 @@ def _buckets() -> str:
 PANELS = (
     *runs.totals(OF_RUNS, OF_CALLS, width=4),
     heatmap(
-        "Durations",
+        "Spread of durations",
         "How many runs took how long: a row is a doubling of the duration, named by its upper bound.",
         f"""
 WITH sumMap(durations) AS counts

@@ -35,28 +35,29 @@ QUERY_TYPES = ("timeseries", "table", "logs", "traces")
 COLOURS = {
     "completed": "green",
     "Ok": "green",
+    "ok": "green",
     "accepted": "green",
     "approved": "green",
     "exported": "green",
-    "ok": "green",
+    "miss": "green",
     "error": "red",
     "Error": "red",
     "failed": "red",
-    "rejected": "red",
-    "dropped": "red",
-    "invalid": "orange",
-    "conflict": "orange",
-    "throttled": "purple",
-    "cancelled": "purple",
-    "paused": "yellow",
+    "dropped": "orange",
+    "rejected": "orange",
     "queued": "orange",
-    "running": "blue",
+    "invalid": "yellow",
+    "paused": "yellow",
+    "conflict": "purple",
+    "throttled": "text",
+    "cancelled": "text",
+    "expired": "text",
     "duplicate": "blue",
     "hit": "blue",
-    "miss": "green",
-    "p50": "green",
+    "running": "blue",
+    "p50": "blue",
     "p95": "orange",
-    "p99": "red",
+    "p99": "purple",
 }
 
 Panel = Any  # a builder of the SDK: each form has its own, and they have no common type
@@ -127,7 +128,7 @@ def mapped(**colours: str) -> list[DynamicConfigValue]:
     ]
 
 
-STATUS = mapped(completed="green", error="red", cancelled="purple", paused="yellow")
+STATUS = mapped(**{status: COLOURS[status] for status in ("completed", "error", "cancelled", "paused")})
 ERROR_RATE = [*unit("percentunit", 1), *coloured((None, "transparent"), (0.05, "orange"), (0.2, "red"))]
 TO_AGENT = link("This agent", "/d/agent?var-agent=${__value.raw}&${__url_time_range}")
 # Ids are long: tables show a part, or the name of what opens, and hide the column that the link is made of.

@@ -94,7 +94,7 @@ def by_status(of_runs: str, *, width: int) -> Panel:
 
 def percentiles(of_runs: str, *, width: int) -> Panel:
     return timeseries(
-        "Duration",
+        "Duration percentiles",
         "Half of the runs were faster than p50, 95 % than p95, 99 % than p99. Within 9 % of the exact figures.",
         f"WITH {quantiles('sumMap(durations)')}\nSELECT {TIME}, {PERCENTILES}\n{of_runs}\nGROUP BY time ORDER BY time",
         unit="s",

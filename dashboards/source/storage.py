@@ -85,6 +85,7 @@ PANELS = (
         """,
         unit="short",
         by="series",
+        bars=True,
         width=12,
         empty=NOT_EXPORTED,
     ),

@@ -1,20 +1,8 @@
-/** Colours by meaning. The values stand in page.css, once for dark and once for light. */
+/** Colours by name; the values stand in page.css, once for dark and once for light. What a name means is the boards' to say. */
 
 const GRAFANA = /^(?:super-light-|light-|semi-dark-|dark-)?(red|green|yellow|orange|blue|purple)$/;
 const NEUTRAL = { text: "--text", transparent: "transparent", white: "--text", black: "--text", gray: "--grey", grey: "--grey" };
 const SERIES = 9;
-
-/** What is said with the same word has the same colour on every board. */
-const MEANINGS = [
-  [/^(error|errors|failed|failure|failures|dead|dead[ _-]letters?|dropped|missing|lost|timeout)$/i, "--red"],
-  [/^(completed|ok|accepted|exported|success|succeeded|approved)$/i, "--green"],
-  [/^(cancelled|canceled|ignored|unset|expired)$/i, "--grey"],
-  [/^(paused|throttled|retries|retried|warning|warn|conflict|rejected|invalid)$/i, "--yellow"],
-  [/^(duplicate|duplicates|hit|replayed)$/i, "--purple"],
-  [/^(new|miss|runs|running|p50|median|input|input[ _]tokens)$/i, "--series-1"],
-  [/^(p95|output|output[ _]tokens|queued)$/i, "--series-2"],
-  [/^p99$/i, "--series-4"],
-];
 
 const remembered = new Map(); // name -> number of its colour
 
@@ -42,15 +30,10 @@ export function withAlpha(hex, alpha) {
     : hex;
 }
 
-/** CSS values for the series of one panel: by meaning, else the one that the name had before, else the next that is free. */
+/** CSS values for the series of one panel: the one that the name had before, else the next that is free. */
 export function seriesColors(names) {
   const taken = new Set();
   return names.map((name) => {
-    const meaning = MEANINGS.find(([pattern]) => pattern.test(name));
-    if (meaning && !taken.has(meaning[1])) {
-      taken.add(meaning[1]);
-      return `var(${meaning[1]})`;
-    }
     let number = remembered.get(name) ?? remembered.size % SERIES;
     for (let tried = 0; tried < SERIES && taken.has(`--series-${number + 1}`); tried += 1) number = (number + 1) % SERIES;
     if (!remembered.has(name)) remembered.set(name, number);
