@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dashboards.viewer import timerange
 from dashboards.viewer.boards import Board, load
 from dashboards.viewer.macros import Values
-from dashboards.viewer.queries import ClickHouse
+from dashboards.viewer.queries import PANEL, ClickHouse
 
 AT_ONCE = 6  # as a browser asks one host
 _ROLLUP = re.compile(r"\boperations\(")
@@ -46,5 +46,5 @@ def page(clickhouse: ClickHouse, uid: str, values: Mapping[str, str]) -> None:
     queries = [*board.choices.values(), *board.annotations]
     queries += [query for targets in board.queries.values() for query in targets.values()]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for answer in [threads.submit(clickhouse.query, *query.expand(asked)) for query in queries]:
+        for answer in [threads.submit(clickhouse.query, *query.expand(asked), PANEL) for query in queries]:
             answer.result()

@@ -23,8 +23,7 @@ ID = "${run_id:singlequote}"
 TRACE = f"""WITH
     (SELECT any(TraceId) FROM otel_traces WHERE RunId = {ID} AND {ID} != '' AND $__timeFilter(Timestamp)) AS of_run,
     if(of_run != '', of_run, {ID}) AS trace,
-    (SELECT min(Start) FROM otel_traces_trace_id_ts WHERE TraceId = trace) AS began,
-    (SELECT max(End) + 1 FROM otel_traces_trace_id_ts WHERE TraceId = trace) AS ended"""
+    (SELECT (min(Start), max(End) + 1) FROM otel_traces_trace_id_ts WHERE TraceId = trace) AS lasted"""
 NONE = "Nothing is known of this run: enter a run's id or a trace's id, or choose a run on another dashboard."
 
 PANELS = (
@@ -38,7 +37,7 @@ PANELS = (
             user_id AS user, error_type AS error, substring(error_message, 1, 300) AS message,
             {OPENS}
         FROM runs
-        WHERE trace_id = trace AND trace != '' AND started_at >= began AND started_at <= ended
+        WHERE trace_id = trace AND trace != '' AND started_at >= lasted.1 AND started_at <= lasted.2
         ORDER BY started_at
         """,
         width=24,
@@ -72,7 +71,7 @@ PANELS = (
                 AS serviceTags,
             if(StatusCode = 'Error', 2, 0) AS statusCode, StatusMessage AS statusMessage
         FROM otel_traces
-        WHERE TraceId = trace AND trace != '' AND Timestamp >= began AND Timestamp <= ended
+        WHERE TraceId = trace AND trace != '' AND Timestamp >= lasted.1 AND Timestamp <= lasted.2
         ORDER BY Timestamp
         LIMIT 2000
         """,
@@ -88,7 +87,7 @@ PANELS = (
         SELECT started_at AS at, agent_id AS agent, role, content,
             arrayStringConcat(arrayMap(call -> concat(call.2, '(', call.3, ')'), tool_calls), '\\n') AS calls
         FROM messages
-        WHERE trace_id = trace AND trace != '' AND started_at >= began AND started_at <= ended
+        WHERE trace_id = trace AND trace != '' AND started_at >= lasted.1 AND started_at <= lasted.2
         ORDER BY started_at, direction, position
         LIMIT 1 BY role, content, calls
         LIMIT 500
@@ -112,7 +111,7 @@ PANELS = (
         SELECT Timestamp AS timestamp, Body AS body, lower(SeverityText) AS level, LogAttributes AS labels,
             TraceId AS traceID
         FROM otel_logs
-        WHERE TraceId = trace AND trace != '' AND Timestamp >= began - 60 AND Timestamp <= ended + 60
+        WHERE TraceId = trace AND trace != '' AND Timestamp >= lasted.1 - 60 AND Timestamp <= lasted.2 + 60
         ORDER BY Timestamp
         LIMIT 500
         """,
@@ -129,7 +128,7 @@ PANELS = (
         FROM runs
         WHERE $__timeFilter(started_at) AND session_id != '' AND session_id IN (
             SELECT SessionId FROM otel_traces
-            WHERE TraceId = trace AND trace != '' AND Timestamp >= began AND Timestamp <= ended
+            WHERE TraceId = trace AND trace != '' AND Timestamp >= lasted.1 AND Timestamp <= lasted.2
         )
         ORDER BY started_at DESC
         LIMIT 50
