@@ -13,12 +13,17 @@ AT_ONCE = 6  # as a browser asks one host
 _ROLLUP = re.compile(r"\boperations\(")
 
 
-def panels(values: Mapping[str, str], now: int | None = None) -> Iterator[tuple[str, str, dict[str, str]]]:
+def panels(
+    values: Mapping[str, str], now: int | None = None, *, only: str = ""
+) -> Iterator[tuple[str, str, dict[str, str]]]:
     """`dashboard: panel`, its SQL and its parameters; with `(rollup)` when it reads the rollups.
 
     `values`: of the variables that have no default (an agent, a run). `now`: the end of the range, in milliseconds.
+    `only`: of this dashboard, else of all.
     """
     for board in load().values():
+        if only not in ("", board.uid):
+            continue
         title = {panel["id"]: panel["title"] for panel in board.document["panels"]}
         for number, targets in board.queries.items():
             for query in targets.values():
