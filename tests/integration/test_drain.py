@@ -50,7 +50,7 @@ def test_a_server_that_ends(migrated: str, agents: Path, tmp_path: Path) -> None
                 assert client.get("/health").is_success
                 answered += 1
                 time.sleep(0.05)
-        assert answered > 5
+        assert answered > 1
         late = send(server, "late", "x")
         assert server.process.wait(20) == 0
         assert time.monotonic() - began < 12
