@@ -46,7 +46,7 @@ def chromium() -> str:
 @contextmanager
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]  # a GPU made of CPU is slow
         opened = playwright.chromium.launch(executable_path=chromium(), args=arguments)
         yield opened
         opened.close()

@@ -24,7 +24,7 @@ OF_THE_COLLECTOR = (
     Instrument("otelcol_exporter_queue_size", "observable_gauge", "{batch}", "", ("exporter",)),
     Instrument("otelcol_exporter_send_failed_spans", "counter", "{span}", "", ("exporter",)),
 )
-SPANS = 40_000  # over a day; a run has eight
+SPANS = 16_000  # over a day; a run has eight
 Answers = dict[str, list[list[Any]]]
 
 

@@ -34,7 +34,9 @@ def process(log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
         started.wait()
 
 
-def test_every_committed_query_is_answered(database: ClickHouse, tmp_path: Path) -> None:
+def test_it_serves_the_committed_dashboards_on_loopback_and_evaluates_the_rules(
+    database: ClickHouse, tmp_path: Path
+) -> None:
     port = find_free(set())
     page = Page(f"http://127.0.0.1:{port}")
     settings = {
@@ -50,25 +52,11 @@ def test_every_committed_query_is_answered(database: ClickHouse, tmp_path: Path)
         boards = page.get("/dashboards/api/boards").json()
         assert {"fleet", "agent", "pipeline", "models", "tools", "run", "storage"} <= {one["uid"] for one in boards}
         assert {rule.board for rule in rules.load()} <= {one["uid"] for one in boards}
-        wrong = {path: text for board in boards for path, text in refused(page, board["uid"])}
-        assert not wrong
         until(lambda: page.alerts()["evaluated_at"], 60)
         assert {one["name"]: one["error"] for one in page.alerts()["rules"] if one["error"]} == {}
         started.send_signal(signal.SIGTERM)
         assert started.wait(30) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
     assert "Traceback" not in (tmp_path / "log").read_text()
-
-
-def refused(page: Page, uid: str) -> Iterator[tuple[str, str]]:
-    """The queries of a board that are not answered, with why."""
-    board = page.get(f"/dashboards/api/boards/{uid}").json()
-    panels = [inner for panel in board["panels"] for inner in (panel, *(panel.get("panels") or []))]
-    paths = [f"panels/{panel['id']}/{target['refId']}" for panel in panels for target in panel.get("targets", [])]
-    with httpx.Client(trust_env=False, timeout=60) as client:
-        for path in (*paths, "variables", "annotations"):
-            answer = client.get(f"{page.url}/dashboards/api/boards/{uid}/{path}?from=now-6h&to=now")
-            if answer.status_code != 200:
-                yield f"{uid}/{path}", answer.text
 
 
 def is_up(page: Page) -> bool:
