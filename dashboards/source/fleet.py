@@ -110,7 +110,7 @@ PANELS = (
         by="agent",
         bars=True,
         width=8,
-        empty="No model call with a known price in this time.",
+        empty="No model call with a known price in this time. The offline model has none.",
     ),
     timeseries(
         "Queue",

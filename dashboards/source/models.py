@@ -119,7 +119,7 @@ PANELS = (
         by="model",
         bars=True,
         width=12,
-        empty="No model call with a known price in this time.",
+        empty="No model call with a known price in this time. The offline model has none.",
     ),
     table(
         "Models",
@@ -153,7 +153,7 @@ PANELS = (
         unit="currencyUSD",
         width=10,
         height=9,
-        empty="No model call with a known price in this time.",
+        empty="No model call with a known price in this time. The offline model has none.",
     ),
     table(
         "Users",
