@@ -71,7 +71,7 @@ def test_on_much_every_panel_stays_within_the_limits_of_the_page(page: Page, ote
     answers = ask(page, run_id=run)
     assert max(map(len, answers.values())) < PANEL.rows
     in_all = otel.query("SELECT count() FROM runs WHERE started_at >= now() - INTERVAL 1 HOUR").result_rows[0][0]
-    assert abs(answers["fleet: Runs"][0][0] - in_all) <= in_all / 20  # the range begins with a whole minute
+    assert abs(answers["fleet: Runs"][0][0] - in_all) <= 4  # the range begins with a whole minute
     worst = answers["fleet: Agents, the worst first"]
     assert sum(row[2] for row in worst) == answers["fleet: Runs"][0][0]
     assert [row[3] for row in worst] == sorted((row[3] for row in worst), reverse=True)
