@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def wait_until_healthy(it: Stack, up: subprocess.Popen[str], names: set[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300  # beside other stacks and a browser on two cores
     while time.monotonic() < deadline:
         assert up.poll() is None, up.communicate()[0]
         status = it.run("status", "--json")
