@@ -49,7 +49,7 @@ GROUP BY time ORDER BY time""",
         "Errors by type",
         "Failed runs, by the conventions' error.type.",
         f"""
-        SELECT toStartOfInterval(toDateTime(started_at), toIntervalSecond({sql.STEP})) AS time,
+        SELECT {sql.point("toDateTime(started_at)")},
             error_type, count() AS errors
         FROM runs
         WHERE status = 'error' AND $__timeFilter(started_at) AND {HERE}

@@ -1,14 +1,7 @@
 """Rules about agents: how long their runs take, how many fail, what they cost, whether one hangs."""
 
-from dashboards.source.fragments import (
-    DAY,
-    FRESH,
-    Metric,
-    ago,
-    ended,
-    objective,
-    text,
-)
+from dashboards.source.fragments import DAY, FRESH, ended, objective
+from dashboards.source.metric import Metric, ago, text
 from dashboards.source.objectives import HOUR, Objectives
 from dashboards.source.rules import Rule, tidy
 from telemetry import semconv

@@ -76,20 +76,6 @@ def text(dashboard: Dashboard) -> str:
     return json.dumps(dashboard, cls=JSONEncoder, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def chosen(name: str, label: str, values: str) -> builders.QueryVariable:
-    """Some of what the query answers, or all of it."""
-    return (
-        builders.QueryVariable(name)
-        .label(label)
-        .datasource(DATASOURCE)
-        .query(_asked(values))
-        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .multi(True)
-        .include_all(True)
-        .current(VariableOption(text="All", value="$__all", selected=True))
-    )
-
-
 def one(name: str, label: str, values: str) -> builders.QueryVariable:
     """One of what the query answers; the first, when nothing was chosen."""
     return (
@@ -101,6 +87,12 @@ def one(name: str, label: str, values: str) -> builders.QueryVariable:
         .multi(False)
         .include_all(False)
     )
+
+
+def chosen(name: str, label: str, values: str) -> builders.QueryVariable:
+    """Some of what the query answers, or all of it."""
+    every = VariableOption(text="All", value="$__all", selected=True)
+    return one(name, label, values).multi(True).include_all(True).current(every)
 
 
 def constant(name: str, value: str) -> builders.ConstantVariable:

@@ -3,62 +3,13 @@
 Times end now. Runs are taken by the time of their end: what arrives an hour late is an hour old, and fires nothing.
 """
 
-from dataclasses import dataclass
-from types import MappingProxyType
-
+from dashboards.source.metric import Metric, ago, text
 from dashboards.source.objectives import Objectives
-from telemetry.catalogue import BY_NAME
 
 FRESH = 120  # seconds in which a process that lives has sent its metrics: four exports, or two at the SDK's minute
 LONGEST = 2 * 3600  # seconds: a run that took longer is not seen when it ends; RunStuckInProgress has told of it
 EARLIER = 3 * 3600  # seconds: how far back the last point of a counter before now is looked for
 DAY = 24 * 3600
-
-_TABLES = MappingProxyType(
-    {
-        "counter": "otel_metrics_sum",
-        "up_down_counter": "otel_metrics_sum",
-        "observable_gauge": "otel_metrics_gauge",
-        "histogram": "otel_metrics_histogram",
-    }
-)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """An instrument of the catalogue. Raises KeyError for a name, an attribute or a value that it does not have."""
-
-    name: str
-
-    def __post_init__(self) -> None:
-        BY_NAME[self.name]
-
-    def attribute(self, key: str) -> str:
-        """Its value, as SQL."""
-        if key not in BY_NAME[self.name].attributes:
-            raise KeyError(f"{self.name} has no attribute {key}")
-        return f"Attributes['{key}']"
-
-    def value(self, key: str, value: str) -> str:
-        """One of the attribute's declared values, as SQL."""
-        self.attribute(key)
-        if value not in BY_NAME[self.name].values[key]:
-            raise KeyError(f"{self.name}: {key} is never {value}")
-        return text(value)
-
-    def points(self, seconds: float, where: str = "") -> str:
-        """FROM and WHERE: the points of the last `seconds`."""
-        table = _TABLES[BY_NAME[self.name].kind]
-        return f"FROM {table} WHERE MetricName = {text(self.name)} AND TimeUnix >= {ago(seconds)}" + where
-
-
-def text(value: str) -> str:
-    """As a literal."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def ago(seconds: float) -> str:
-    return f"now() - INTERVAL {seconds:.0f} SECOND"
 
 
 def objective(objectives: Objectives, key: str, agent: str = "agent_id") -> str:

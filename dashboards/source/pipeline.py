@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards, sql
 from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, stepped, table, timeseries, unit
-from dashboards.source.sql import HERE, OPERATIONS, RUNS, STEP, TIME, quantiles
+from dashboards.source.sql import HERE, OPERATIONS, RUNS, TIME, point, quantiles
 
 OF_RUNS = f"FROM {OPERATIONS} WHERE {RUNS} AND {HERE}"
 NO_WEBHOOK = "No webhook came in this time."
@@ -155,7 +155,7 @@ PANELS = (
         "Retries",
         "Attempts at a run after its first.",
         f"""
-        SELECT toStartOfInterval(toDateTime(started_at), toIntervalSecond({STEP})) AS time,
+        SELECT {point("toDateTime(started_at)")},
             agent_id AS agent, count() AS retries
         FROM runs
         WHERE attempt > 1 AND $__timeFilter(started_at) AND {HERE}

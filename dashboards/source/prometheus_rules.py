@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from dashboards.source.agent_rules import FAST, FEWEST, MOST_FAILED, SLOW
-from dashboards.source.fragments import Metric
 from dashboards.source.grafana_rules import FORMATS, board, summary
+from dashboards.source.metric import Metric
 from dashboards.source.objectives import Objectives
 from dashboards.source.rules import Rule
 from dashboards.source.stack_rules import MISSING_SECONDS

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from telemetry.catalogue import BY_NAME, Instrument
+from dashboards.source.metric import Metric
 
 RUNS = "operation IN ('invoke_agent', 'invoke_workflow')"
 CALLS = "operation = 'chat'"
@@ -14,8 +14,15 @@ TOOLS = "operation = 'execute_tool'"
 OPERATIONS = "operations(from = $__fromTime, to = $__toTime)"
 ROW = "if($__toTime > $__fromTime + 43200, 3600, 60)"  # seconds of a row of `operations`
 STEP = f"{ROW} * toUInt32(ceil(if($interval = 0, $__interval_s, $interval) / {ROW}))"  # seconds between two points
-TIME = f"toStartOfInterval(time, toIntervalSecond({STEP})) AS time"
 MINUTES = f"({STEP} / 60)"  # that a point of TIME stands for
+
+
+def point(moment: str) -> str:
+    """The point that a DateTime belongs to, as the column `time`."""
+    return f"toStartOfInterval({moment}, toIntervalSecond({STEP})) AS time"
+
+
+TIME = point("time")
 
 IN_AGENT = "$__conditionalAll(agent_id IN (${agent:singlequote}), $agent)"
 IN_ENVIRONMENT = "$__conditionalAll(environment IN (${environment:singlequote}), $environment)"
@@ -73,7 +80,7 @@ def gauge_over_time(name: str, labels: Mapping[str, str], *, aggregate: str = "s
     chosen = "".join(f", {column}" for column in labels)
     return f"""SELECT time{chosen}, {aggregate}(highest) AS value
 FROM (
-    SELECT toStartOfInterval(toDateTime(TimeUnix), toIntervalSecond({STEP})) AS time,
+    SELECT {point("toDateTime(TimeUnix)")},
         max(Value) AS highest{columns}
     FROM {table}
     WHERE MetricName = '{name}' AND $__timeFilter(TimeUnix)
@@ -84,24 +91,24 @@ ORDER BY time"""
 
 
 def _gauges(name: str, labels: Mapping[str, str]) -> tuple[str, str]:
-    table = "otel_metrics_sum" if instrument(name).kind == "up_down_counter" else "otel_metrics_gauge"
-    return table, "".join(f", any(Attributes['{attribute}']) AS {column}" for column, attribute in labels.items())
+    metric = Metric(name)
+    return metric.table, "".join(f", any({metric.attribute(key)}) AS {column}" for column, key in labels.items())
 
 
 def increases(name: str, labels: Mapping[str, str], *, where: str = "1 = 1") -> str:
     """A subquery: `time` and `increase` of a counter, or of a histogram's count, point by point."""
-    return counter_increases(
-        f"MetricName = '{name}' AND {where}", labels, histogram=instrument(name).kind == "histogram"
-    )
+    metric = Metric(name)
+    values = {column: metric.attribute(key) for column, key in labels.items()}
+    return counter_increases(f"MetricName = '{name}' AND {where}", values, metric.table)
 
 
-def counter_increases(where: str, labels: Mapping[str, str], *, histogram: bool = False) -> str:
-    """`increases` of whatever counters `where` chooses; also over restarts of their processes.
+def counter_increases(where: str, labels: Mapping[str, str], table: str = "otel_metrics_sum") -> str:
+    """`increases` of whatever counters `where` chooses ({column: SQL}); also over restarts of their processes.
 
     A series begins with its process (StartTimeUnix): its first value is an increase only if it began in the range.
     """
-    columns = "".join(f", Attributes['{attribute}'] AS {column}" for column, attribute in labels.items())
-    table, value = ("otel_metrics_histogram", "toFloat64(Count)") if histogram else ("otel_metrics_sum", "Value")
+    columns = "".join(f", {value} AS {column}" for column, value in labels.items())
+    value = "toFloat64(Count)" if table == "otel_metrics_histogram" else "Value"
     return f"""(
     SELECT toDateTime(TimeUnix) AS time{columns},
         {value} - lagInFrame({value}, 1, if(StartTimeUnix >= $__fromTime, 0, {value})) OVER (
@@ -115,7 +122,7 @@ def counter_increases(where: str, labels: Mapping[str, str], *, histogram: bool 
 
 def histogram(name: str, *, where: str = "1 = 1") -> str:
     """p50 and p95 at each point, as the upper bound of the bucket that they are in."""
-    counts = "arrayMap(count -> toInt64(count), BucketCounts)"
+    metric, counts = Metric(name), "arrayMap(count -> toInt64(count), BucketCounts)"
     return f"""WITH
     sumForEach(increase) AS counts,
     arrayCumSum(counts) AS running,
@@ -130,8 +137,8 @@ FROM (
             PARTITION BY SeriesHash, StartTimeUnix ORDER BY TimeUnix
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         )) AS increase
-    FROM otel_metrics_histogram
-    WHERE MetricName = '{instrument(name).name}' AND {where} AND $__timeFilter(TimeUnix)
+    FROM {metric.table}
+    WHERE MetricName = '{metric.name}' AND {where} AND $__timeFilter(TimeUnix)
 )
 GROUP BY time
 HAVING running[-1] > 0
@@ -140,17 +147,12 @@ ORDER BY time"""
 
 def rate(name: str, label: str, attribute: str, *, where: str = "1 = 1") -> str:
     """A counter's increase by minute."""
-    return f"""SELECT toStartOfInterval(time, toIntervalSecond({STEP})) AS time, {label},
+    return f"""SELECT {TIME}, {label},
     sum(increase) / {MINUTES} AS rate
 FROM {increases(name, {label: attribute}, where=where)}
 GROUP BY time, {label}
 HAVING rate > 0
 ORDER BY time"""
-
-
-def instrument(name: str) -> Instrument:
-    """Raises KeyError when there is none of this name: dashboards name nothing that is not exported."""
-    return BY_NAME[name]
 
 
 RELOADS = f"""

@@ -1,7 +1,8 @@
 """Rules about what carries the agents: the queue, approvals, the files that are loaded, the telemetry itself."""
 
 from dashboards.source.agent_rules import FEWEST, WINDOW
-from dashboards.source.fragments import DAY, FAILED_RUNS, FRESH, Metric, ago, newest, objective, risen
+from dashboards.source.fragments import DAY, FAILED_RUNS, FRESH, newest, objective, risen
+from dashboards.source.metric import Metric, ago
 from dashboards.source.objectives import Objectives
 from dashboards.source.rules import Rule, tidy
 

@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.source import boards, sql
 from dashboards.source.panels import bars, stat, table, timeseries, unit
-from dashboards.source.sql import MINUTES, STEP, TIME
+from dashboards.source.sql import MINUTES, TIME, point
 
 NOT_EXPORTED = "No process has exported it in this time."
 UNDELIVERED = "match(MetricName, '^otelcol_exporter_(send|enqueue)_failed_')"
@@ -14,7 +14,7 @@ NO_COLLECTOR = "No collector has exported its own metrics in this time. In direc
 def _collector(names: str) -> str:
     """Of the collector's own gauges: they have no place in our catalogue."""
     return f"""
-    SELECT toStartOfInterval(toDateTime(TimeUnix), toIntervalSecond({STEP})) AS time,
+    SELECT {point("toDateTime(TimeUnix)")},
         Attributes['exporter'] AS exporter, max(Value) AS value
     FROM otel_metrics_gauge
     WHERE MetricName IN ({names}) AND $__timeFilter(TimeUnix)
@@ -145,7 +145,7 @@ PANELS = (
         "What an exporter tried in vain, and what did not get into its queue.",
         f"""
         SELECT {TIME}, exporter, sum(increase) / {MINUTES} AS lost
-        FROM {sql.counter_increases(UNDELIVERED, {"exporter": "exporter"})}
+        FROM {sql.counter_increases(UNDELIVERED, {"exporter": "Attributes['exporter']"})}
         GROUP BY time, exporter HAVING lost > 0 ORDER BY time
         """,
         unit="short",

@@ -10,7 +10,7 @@ import yaml
 
 from dashboards.source import prometheus_rules
 from dashboards.source.alerting import all_rules, files
-from dashboards.source.fragments import Metric, text
+from dashboards.source.metric import Metric, text
 from dashboards.source.objectives import Agent, InvalidObjectives, Stack, load, parse
 from dashboards.source.prometheus_rules import exposed
 from telemetry.catalogue import INSTRUMENTS
