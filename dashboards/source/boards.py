@@ -19,7 +19,8 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from dashboards.source import sql
-from dashboards.source.panels import DATASOURCE, TABLE, Panel, Query
+from dashboards.source.panels import SOURCE, Panel
+from dashboards.source.query import target
 
 TAG = "agents"
 # Where the links to other programs go. The dashboard page puts its own addresses in their place.
@@ -81,7 +82,7 @@ def one(name: str, label: str, values: str) -> builders.QueryVariable:
     return (
         builders.QueryVariable(name)
         .label(label)
-        .datasource(DATASOURCE)
+        .datasource(SOURCE)
         .query(_asked(values))
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .multi(False)
@@ -104,7 +105,8 @@ def typed(name: str, label: str) -> builders.TextBoxVariable:
 
 
 def _asked(query: str) -> dict[str, object]:
-    return {"refId": "A", "editorType": "sql", "queryType": "table", "format": TABLE, "rawSql": query.strip()}
+    """A variable names its datasource beside its query."""
+    return {key: value for key, value in target(query.strip()).items() if key != "datasource"}
 
 
 AGENT = chosen("agent", "Agent", sql.AGENTS)
@@ -143,7 +145,7 @@ class Reloads(AnnotationQuery):
     """Whenever the agents were read anew. (The SDK's annotations know no query of a plugin.)"""
 
     def __init__(self) -> None:
-        super().__init__(name="Reloads", datasource=DATASOURCE, enable=True, icon_color="blue")
+        super().__init__(name="Reloads", datasource=SOURCE, enable=True, icon_color="blue")
 
     def to_json(self) -> dict[str, object]:
-        return {**super().to_json(), "target": Query(sql.RELOADS, TABLE).to_json()}
+        return {**super().to_json(), "target": target(sql.RELOADS.strip())}

@@ -24,10 +24,10 @@ from itertools import groupby
 from typing import Any
 
 from dashboards.source.objectives import Links
+from dashboards.source.query import DATASOURCE, target
 from dashboards.source.rules import Rule
 
 FOLDER = "Agents"
-DATASOURCE = {"type": "grafana-clickhouse-datasource", "uid": "clickhouse"}
 INTERVAL = "30s"
 
 # How a number of a unit is written in an annotation.
@@ -110,14 +110,7 @@ def _query(ref: str, sql: str) -> dict[str, Any]:
         "queryType": "table",
         "relativeTimeRange": {"from": 600, "to": 0},  # it has to be there; the queries have their own
         "datasourceUid": DATASOURCE["uid"],
-        "model": {
-            "refId": ref,
-            "datasource": DATASOURCE,
-            "editorType": "sql",
-            "queryType": "table",
-            "format": 1,
-            "rawSql": sql,
-        },
+        "model": target(sql, ref=ref),
     }
 
 

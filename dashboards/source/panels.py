@@ -27,9 +27,9 @@ from grafana_foundation_sdk.models.dashboard import (
     ThresholdsMode,
 )
 
-DATASOURCE = DataSourceRef(type_val="grafana-clickhouse-datasource", uid="clickhouse")
-TIME_SERIES, TABLE, LOGS, TRACES = range(4)  # the plugin's `format` (4.20)
-QUERY_TYPES = ("timeseries", "table", "logs", "traces")
+from dashboards.source.query import DATASOURCE, LOGS, TABLE, TIME_SERIES, TRACES, target
+
+SOURCE = DataSourceRef(type_val=DATASOURCE["type"], uid=DATASOURCE["uid"])
 
 # The same thing has the same colour on every dashboard.
 COLOURS = {
@@ -76,14 +76,7 @@ class Query(Dataquery):
         return self
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "refId": "A",
-            "datasource": DATASOURCE,
-            "editorType": "sql",
-            "queryType": QUERY_TYPES[self.result],
-            "format": self.result,
-            "rawSql": self.sql,
-        }
+        return target(self.sql, self.result)
 
 
 def unit(name: str, decimals: int | None = None) -> list[DynamicConfigValue]:
@@ -264,7 +257,7 @@ def logs(title: str, description: str, sql: str, *, width: int, empty: str, heig
 
 def _common(panel: Any, title: str, description: str, query: Query, width: int, height: int, empty: str) -> Any:
     panel.title(title).description(description).span(width).height(height)
-    return panel.datasource(DATASOURCE).with_target(query).no_value(empty)
+    return panel.datasource(SOURCE).with_target(query).no_value(empty)
 
 
 def _thresholds(steps: Steps) -> builders.ThresholdsConfig:
