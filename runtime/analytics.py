@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import Field, StringConstraints, ValidationError, validate_call
 
+from runtime import links
 from runtime.answers import LONGEST_TEXT, written
 from runtime.settings import settings
 from runtime.sql import load
@@ -246,6 +247,5 @@ def _depth(span_id: str, parents: dict[str, str]) -> int:
 
 def _links(trace_id: str = "{trace_id}") -> dict[str, str]:
     """Where a person sees a trace, a run; what is in braces is to be replaced."""
-    phoenix, dashboards = (url and url.rstrip("/") for url in (settings().phoenix_url, settings().dashboards_url))
-    found = {"trace": f"{phoenix}/redirects/traces/{trace_id}"} if phoenix else {}
-    return found | ({"run": f"{dashboards}/dashboards/run?var-run_id={{run_id}}"} if dashboards else {})
+    found = {"trace": links.phoenix(settings(), trace_id), "run": links.dashboard(settings(), "{run_id}")}
+    return {name: url for name, url in found.items() if url}

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from psycopg.rows import dict_row
 
+from runtime import links as links_to
 from runtime.connections import make_pool
 from runtime.queue import trace_id_of
 from runtime.settings import Settings
@@ -68,8 +69,8 @@ def links(run: dict[str, Any], settings: Settings) -> dict[str, str]:
         found["approval"] = f"/approvals/{quote(run['approval']['id'], safe='')}"
     if trace_id:
         found["trace"] = f"/traces/{trace_id}"
-        if settings.phoenix_url:
-            found["phoenix"] = f"{settings.phoenix_url.rstrip('/')}/redirects/traces/{trace_id}"
-    if settings.dashboards_url:
-        found["dashboard"] = f"{settings.dashboards_url.rstrip('/')}/dashboards/run?var-run_id={run_id}"
+        if phoenix := links_to.phoenix(settings, trace_id):
+            found["phoenix"] = phoenix
+    if dashboard := links_to.dashboard(settings, run_id):
+        found["dashboard"] = dashboard
     return found

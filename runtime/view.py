@@ -6,6 +6,7 @@ from typing import Any
 
 import psutil
 
+from runtime import links
 from runtime.context import Context
 from runtime.settings import Settings
 from telemetry import snapshot
@@ -63,8 +64,7 @@ def _protection(settings: Settings) -> str:
 
 def trace_link(context: Context, trace_id: str) -> str:
     """To Phoenix where it is known, else to AgentOS."""
-    phoenix = context.settings.phoenix_url
-    return f"{phoenix.rstrip('/')}/redirects/traces/{trace_id}" if phoenix else f"/traces/{trace_id}"
+    return links.phoenix(context.settings, trace_id) or f"/traces/{trace_id}"
 
 
 def _queue(context: Context) -> dict[str, Any]:

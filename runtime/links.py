@@ -1,0 +1,14 @@
+"""Addresses of other programs at which people look at a trace or a run."""
+
+from runtime.settings import Settings
+
+
+def phoenix(settings: Settings, trace_id: str) -> str | None:
+    """The trace in Phoenix, where it is known."""
+    return f"{settings.phoenix_url.rstrip('/')}/redirects/traces/{trace_id}" if settings.phoenix_url else None
+
+
+def dashboard(settings: Settings, run_id: str) -> str | None:
+    """The run on its dashboard, where there are any; `run_id` is fit for an address."""
+    url = settings.dashboards_url
+    return f"{url.rstrip('/')}/dashboards/run?var-run_id={run_id}" if url else None
