@@ -59,14 +59,7 @@ PANELS = (
         unit="short",
         width=3,
     ),
-    stat(
-        "Waiting",
-        "Tickets in the queue that no worker has taken yet.",
-        sql.gauge("agno.queue.depth", {}, aggregate="max", result="waiting", where="Attributes['state'] = 'queued'"),
-        unit="short",
-        steps=((None, "text"), (100, "orange"), (1000, "red")),
-        width=3,
-    ),
+    runs.waiting("Tickets in the queue that no worker has taken yet.", width=3),
     TOKENS,
     SPENT,
     runs.by_status(OF_RUNS, width=12),
@@ -99,28 +92,8 @@ PANELS = (
         width=8,
         empty="No model was called in this time.",
     ),
-    timeseries(
-        "Cost per hour, by agent",
-        "US dollars per hour, of the model calls whose price is known.",
-        f"""
-        SELECT {TIME}, agent_id AS agent, sum(cost) * 60 / {MINUTES} AS cost
-        {OF_CALLS} GROUP BY time, agent HAVING cost > 0 ORDER BY time
-        """,
-        unit="currencyUSD",
-        by="agent",
-        bars=True,
-        width=8,
-        empty="No model call with a known price in this time. The offline model has none.",
-    ),
-    timeseries(
-        "Queue",
-        "Tickets by state. What waits long shows on the Pipeline dashboard.",
-        sql.gauge_over_time("agno.queue.depth", {"state": "state"}, aggregate="max"),
-        unit="short",
-        by="state",
-        width=8,
-        empty="No process has exported its queue in this time.",
-    ),
+    runs.cost_per_hour("agent_id", "agent", OF_CALLS, width=8),
+    runs.tickets("Queue", "Tickets by state. What waits long shows on the Pipeline dashboard.", width=8),
     runs.failed(width=12, here=HERE),
     runs.slowest(width=12, here=HERE),
 )

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, DynamicConfigValue
 
-from dashboards.source import boards
+from dashboards.source import boards, runs
 from dashboards.source.panels import ERROR_RATE, TO_AGENT, Panel, bars, stat, table, timeseries, unit
 from dashboards.source.sql import CALLS, COST, HERE, IN_MODEL, MINUTES, OPERATIONS, TIME, quantiles
 
@@ -108,19 +108,7 @@ PANELS = (
         width=12,
         empty=NO_CALL,
     ),
-    timeseries(
-        "Cost per hour, by model",
-        "US dollars per hour, of the calls whose price is known.",
-        f"""
-        SELECT {TIME}, name AS model, sum(cost) * 60 / {MINUTES} AS cost
-        {OF_CALLS} GROUP BY time, model HAVING cost > 0 ORDER BY time
-        """,
-        unit="currencyUSD",
-        by="model",
-        bars=True,
-        width=12,
-        empty="No model call with a known price in this time. The offline model has none.",
-    ),
+    runs.cost_per_hour("name", "model", OF_CALLS, width=12),
     table(
         "Models",
         "Those that cost most first. Calls without a price are in no cost: prices are set with TELEMETRY_PRICES.",
@@ -153,7 +141,7 @@ PANELS = (
         unit="currencyUSD",
         width=10,
         height=9,
-        empty="No model call with a known price in this time. The offline model has none.",
+        empty=runs.NO_PRICE,
     ),
     table(
         "Users",

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards.source import boards, sql
+from dashboards.source import boards, runs, sql
 from dashboards.source.panels import RUN, TO_AGENT, TO_RUN, stat, stepped, table, timeseries, unit
 from dashboards.source.sql import HERE, OPERATIONS, RUNS, TIME, point, quantiles
 
@@ -33,14 +33,7 @@ PANELS = (
         decimals=0,
         width=2,
     ),
-    stat(
-        "Waiting",
-        "Tickets that no worker has taken yet.",
-        sql.gauge("agno.queue.depth", {}, aggregate="max", result="waiting", where="Attributes['state'] = 'queued'"),
-        unit="short",
-        steps=((None, "text"), (100, "orange"), (1000, "red")),
-        width=3,
-    ),
+    runs.waiting("Tickets that no worker has taken yet.", width=3),
     stat(
         "Oldest",
         "How long the ticket that waits longest has waited.",
@@ -113,15 +106,7 @@ PANELS = (
         width=8,
         empty=NO_WEBHOOK,
     ),
-    timeseries(
-        "Tickets by state",
-        "The queue, as its processes last saw it.",
-        sql.gauge_over_time("agno.queue.depth", {"state": "state"}, aggregate="max"),
-        unit="short",
-        by="state",
-        width=8,
-        empty="No process has exported its queue in this time.",
-    ),
+    runs.tickets("Tickets by state", "The queue, as its processes last saw it.", width=8),
     timeseries(
         "Oldest ticket",
         "How long the ticket that waited longest had waited.",

@@ -1,4 +1,4 @@
-"""Panels about runs, which more than one dashboard shows. `here` is what chooses the runs, as a condition in SQL."""
+"""Panels that more than one dashboard shows. `here` is what chooses the runs, as a condition in SQL."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,9 @@ from dashboards.source.panels import (
     unit,
     wide,
 )
-from dashboards.source.sql import COST, MINUTES, PERCENTILES, TIME, quantiles
+from dashboards.source.sql import COST, MINUTES, PERCENTILES, TIME, gauge, gauge_over_time, quantiles
+
+NO_PRICE = "No model call with a known price in this time. The offline model has none."
 
 _COLUMNS = {
     **TO_RUN,
@@ -152,4 +154,44 @@ def sessions(*, width: int, here: str) -> Panel:
         width=width,
         empty="No session in this time.",
         columns={**_columns("duration tokens started run run_id"), "failed": unit("percentunit", 0)},
+    )
+
+
+def waiting(description: str, *, width: int) -> Panel:
+    return stat(
+        "Waiting",
+        description,
+        gauge("agno.queue.depth", {}, aggregate="max", result="waiting", where="Attributes['state'] = 'queued'"),
+        unit="short",
+        steps=((None, "text"), (100, "orange"), (1000, "red")),
+        width=width,
+    )
+
+
+def tickets(title: str, description: str, *, width: int) -> Panel:
+    return timeseries(
+        title,
+        description,
+        gauge_over_time("agno.queue.depth", {"state": "state"}, aggregate="max"),
+        unit="short",
+        by="state",
+        width=width,
+        empty="No process has exported its queue in this time.",
+    )
+
+
+def cost_per_hour(column: str, by: str, of_calls: str, *, width: int) -> Panel:
+    """`by`: what the column's values are called."""
+    return timeseries(
+        f"Cost per hour, by {by}",
+        "US dollars per hour, of the model calls whose price is known.",
+        f"""
+        SELECT {TIME}, {column} AS {by}, sum(cost) * 60 / {MINUTES} AS cost
+        {of_calls} GROUP BY time, {by} HAVING cost > 0 ORDER BY time
+        """,
+        unit="currencyUSD",
+        by=by,
+        bars=True,
+        width=width,
+        empty=NO_PRICE,
     )
