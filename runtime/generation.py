@@ -109,5 +109,6 @@ def forget(but: set[str]) -> None:
 
     Whoever still refers to a dropped one finds it again.
     """
-    for name in [name for name in sys.modules if name.startswith(PACKAGE) and name.partition(".")[0] not in but]:
-        del sys.modules[name]
+    for name in list(sys.modules):  # a copy: other threads import meanwhile
+        if name.startswith(PACKAGE) and name.partition(".")[0] not in but:
+            del sys.modules[name]

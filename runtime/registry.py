@@ -117,6 +117,9 @@ class Registry:
                 self._publish(loaded)
             self._loaded = loaded
             done = _difference(before, loaded, time.perf_counter() - began)
+        except BaseException:
+            self.seen = None  # who watches the directory tries again
+            raise
         finally:
             self._lock.release()
         self._tell(before, done)

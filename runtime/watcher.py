@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 0.2  # a write has settled when nothing has changed for so long
-LEISURE = 20  # with thousands of files a look takes a while: at most a twentieth of the time goes into looking
+LEISURE = 20  # to look at thousands of files takes a while: at most a twentieth of a processor goes into it
+RETRY_SECONDS = 5.0  # a reload that failed may succeed without a change
 LONGEST_SECONDS = 2.0  # what never settles is loaded as it is
 STOP_SECONDS = 5.0
 _READS = ("opened", "closed_no_write")  # our own looks
@@ -60,17 +61,17 @@ class Watcher(FileSystemEventHandler):
 
     def _run(self) -> None:
         while not self._stopped:
-            began = time.monotonic()
+            began = time.thread_time()  # not the clock: on a busy machine a look that waits costs nothing
             try:
                 self._observe()
                 seen = snapshot(self._directory)
-                took = time.monotonic() - began
+                pause = max(POLL_SECONDS, (time.thread_time() - began) * LEISURE)
                 if seen != self._registry.seen and self._settles(seen):
                     self._registry.reload()
             except Exception:
-                log.exception("the agents could not be reloaded; this is tried again when they change")
-                took = time.monotonic() - began
-            self._woken.wait(max(POLL_SECONDS, took * LEISURE))
+                log.exception("the agents could not be reloaded; this is tried again")
+                pause = RETRY_SECONDS
+            self._woken.wait(pause)
             self._woken.clear()
         self._unobserve()
 

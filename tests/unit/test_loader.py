@@ -1,18 +1,22 @@
 """Agents found by path, and found again when their files change."""
 
 import gc
+import itertools
 import logging
 import os
 import sys
 import textwrap
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from runtime import components
+from runtime.generation import forget
 from runtime.loader import Loaded, Loader
 
 HEAD = """
@@ -279,6 +283,31 @@ def test_reloads_leave_nothing_behind(agents: Directory) -> None:
     gc.collect()
     named = [o for o in gc.get_objects() if type(o).__name__ == "Agent" and getattr(o, "id", "") == "one"]
     assert len(named) < 5
+
+
+def test_other_threads_import_meanwhile() -> None:
+    stopped = threading.Event()
+
+    def change() -> None:
+        for number in itertools.cycle(range(100)):
+            if stopped.is_set():
+                return
+            sys.modules[f"imported_{number}"] = ModuleType("imported")
+            sys.modules.pop(f"imported_{(number + 50) % 100}", None)
+
+    other = threading.Thread(target=change)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    other.start()
+    try:
+        for _ in range(500):
+            forget(but=set())
+    finally:
+        stopped.set()
+        other.join()
+        sys.setswitchinterval(interval)
+        for number in range(100):
+            sys.modules.pop(f"imported_{number}", None)
 
 
 def test_an_id_that_two_files_use_names_both(agents: Directory) -> None:

@@ -216,14 +216,14 @@ def test_a_watcher_that_dies_says_so_and_another_one_goes_on(
     assert caplog.text.count("died") == 1
 
 
-def test_a_reload_that_fails_is_not_the_last(watch: Any, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reload_that_fails_is_tried_again(watch: Any, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.1)
     watched = watch(directory)
     load = watched.registry._loader.load
     logging.getLogger("runtime.watcher").setLevel(logging.CRITICAL)
     monkeypatch.setattr(watched.registry._loader, "load", lambda: 1 / 0)
-    (directory / "one.py").write_text(agent("one", description="lost"))
-    wait(lambda: watched.loads == 1, 3)
-    monkeypatch.setattr(watched.registry._loader, "load", load)
     (directory / "one.py").write_text(agent("one", description="found"))
+    wait(lambda: watched.loads == 2, 3)
+    monkeypatch.setattr(watched.registry._loader, "load", load)
     watched.shows("found")
     logging.getLogger("runtime.watcher").setLevel(logging.NOTSET)
