@@ -1,9 +1,12 @@
 """STACK_HOME: the directory that holds the stack's data, its secrets and what is known of the running stack."""
 
 import base64
+import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -147,11 +150,22 @@ class Home:
     def _load_secrets(self) -> Secrets:
         known = {item.name for item in fields(Secrets)}
         path = self.path / "secrets.json"
-        saved = {name: value for name, value in read(path).items() if name in known}
-        loaded = Secrets(**saved)
-        if saved != asdict(loaded):
-            write(path, asdict(loaded))
+        with _locked(self.path):  # two commands at once on a new home have the same secrets
+            saved = {name: value for name, value in read(path).items() if name in known}
+            loaded = Secrets(**saved)
+            if saved != asdict(loaded):
+                write(path, asdict(loaded))
         return loaded
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def read(path: Path) -> dict[str, Any]:

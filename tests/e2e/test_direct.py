@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def wait_until_healthy(it: Stack, up: subprocess.Popen[str], names: set[str]) -> None:
-    deadline = time.monotonic() + 300  # beside other stacks and a browser on two cores
+    deadline = time.monotonic() + 180  # beside other stacks and a browser on two cores
     while time.monotonic() < deadline:
         assert up.poll() is None, up.communicate()[0]
         status = it.run("status", "--json")
@@ -26,7 +26,8 @@ def wait_until_healthy(it: Stack, up: subprocess.Popen[str], names: set[str]) ->
             if names <= services.keys() and all(services[name] for name in names):
                 return
         time.sleep(0.5)
-    pytest.fail("the stack did not become healthy")
+    logs = [f"{log.name}:\n{log.read_text(errors='replace')[-1000:]}" for log in sorted(it.home.logs.glob("*.log"))]
+    pytest.fail("\n".join(["the stack did not become healthy", status.stdout, *logs]))
 
 
 def test_direct_mode_gives_the_same_counts(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def test_secrets_are_made_once_and_are_for_the_owner_only(tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "home" / "secrets.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
     assert Home.open(tmp_path / "other").secrets.postgres != first.secrets.postgres
+
+
+def test_commands_that_open_a_new_home_at_once_have_the_same_secrets(tmp_path: Path) -> None:
+    for number in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            homes = list(pool.map(Home.open, [tmp_path / str(number)] * 8))
+        assert len({home.secrets for home in homes}) == 1
+        assert homes[0].secrets == Home.open(homes[0].path).secrets
 
 
 def test_phoenix_accepts_its_secrets(tmp_path: Path) -> None:
