@@ -5,6 +5,7 @@ sender is answered when that is committed, and told the run and its trace.
 """
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from random import Random
@@ -37,6 +38,7 @@ _OUTCOMES = {401: "rejected", 409: "conflict", 429: "throttled", 500: "failed", 
 
 Headers = Mapping[str, str]
 _random = Random()  # a generator of our own, which no agent's file seeds; to ask the kernel for each id takes 25 us
+os.register_at_fork(after_in_child=_random.seed)  # or two forked servers would give runs the same ids
 
 
 class Application(FastAPI):
