@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from stack.ports import find_free
-from stack.process import PROJECT
+from tests.integration.forked import Forked
 
 AGENTS = Path(__file__).parent / "agents"
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -34,14 +32,14 @@ class Runtime:
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=lambda: find_free(set()))
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
     key: str | None = None  # what `get` authenticates with
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def command(self, name: str) -> subprocess.Popen[bytes]:
+    def command(self, name: str) -> Forked:
         environment = {
             **os.environ,
             "DATABASE_URL": self.database_url,
@@ -51,10 +49,7 @@ class Runtime:
             "TELEMETRY_MODE": "off",
             **self.settings,
         }
-        with self.log.open("ab") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", "runtime", name], env=environment, cwd=PROJECT, stdout=output, stderr=output
-            )
+        return Forked(name, environment, self.log)
 
     def migrate(self) -> None:
         assert self.command("migrate").wait(60) == 0, self.log.read_text()
