@@ -434,10 +434,13 @@ def test_a_span_that_kills_it_is_given_up_and_all_others_arrive(
         outbox.put(span)
     assert outbox.flush(100)
     assert stored(tables) == 60
-    assert len(collector.ids()) == 61
+    assert collector.ids() >= {span.context.span_id.to_bytes(8, "big") for span in spans}
     assert counts(outbox)["postgres"] == {"exported": 60, "dropped": 0, "failed": 1, "queued": 0}
     assert outbox.destinations["postgres"].reasons == {"the exporter process died of it": 1}
-    assert counts(outbox)["collector"] == {"exported": 61, "dropped": 0, "failed": 0, "queued": 0}
+    # Whether the process died before or after the collector's answer for the deadly span is a matter of luck.
+    collected = counts(outbox)["collector"]
+    assert (collected["exported"], collected["failed"]) in ((61, 0), (60, 1))
+    assert (collected["dropped"], collected["queued"]) == (0, 0)
 
 
 def _context(number: int) -> SpanContext:
