@@ -340,7 +340,7 @@ def test_it_stops_promptly_though_a_query_runs(server: Server) -> None:
         time.sleep(0.5)
         began = time.monotonic()
         said = server.end(signal.SIGINT)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
         assert server.process.returncode == 0 and "stopped" in said
         with pytest.raises(httpx.TransportError):
             answer.result(10)

@@ -216,13 +216,13 @@ def test_while_it_is_stuck_nothing_waits_and_what_is_too_much_is_counted(start: 
     began = time.monotonic()
     for span in spans[1:]:
         outbox.put(span)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     for found in counts(outbox).values():
         assert found["queued"] <= 2010
         assert found["queued"] + found["dropped"] + found["exported"] == 10_000
     began = time.monotonic()
     assert not outbox.flush(0.3)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     exporter().resume()
     assert outbox.flush(20)
     for found in counts(outbox).values():
@@ -238,7 +238,7 @@ def test_a_stuck_one_is_ended_in_time(start: Start) -> None:
         outbox.put(span)
     began = time.monotonic()
     outbox.stop(1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert not stuck.is_running()
     outbox.put(next(many(1)))
     assert {name: it["dropped"] for name, it in counts(outbox).items()} == {"collector": 101, "postgres": 101}
@@ -255,7 +255,7 @@ def test_the_end_sends_what_is_there_to_whom_it_can(
         until(collector.ids, 60)
         began = time.monotonic()
         outbox.stop(8)
-        assert time.monotonic() - began < 16
+        assert time.monotonic() - began < 30
     said = [record.message for record in caplog.records]
     assert said == ["3000 spans are lost to postgres: shut down before it was sent (None)"], (
         "it ended as it was told to"

@@ -43,6 +43,19 @@ async def block(number: float) -> str:
     return "blocked"
 
 
+def hold() -> str:
+    """Waits in a thread for the file `released`."""
+    mark("tool")
+    while not (DIRECTORY / "released").exists():
+        time.sleep(0.05)
+    return "held"
+
+
+async def hold_the_loop() -> str:
+    """Blocks the loop that it runs on until there is the file `released`."""
+    return hold()
+
+
 async def count(number: float) -> str:
     """Keeps the interpreter busy."""
     mark("tool")
@@ -80,7 +93,7 @@ def model() -> OfflineModel:
     return OfflineModel(latency=0.02)
 
 
-worker = Agent(id="worker", name="Worker", model=model(), tools=[nap, block, count, hang, refund])
+worker = Agent(id="worker", name="Worker", model=model(), tools=[nap, block, hold, hold_the_loop, count, hang, refund])
 capped = Agent(id="capped", name="Capped", model=model(), tools=[nap])
 slow = Slow(id="slow", name="Slow", model=model())
 '''

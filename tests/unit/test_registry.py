@@ -221,7 +221,7 @@ async def test_a_slow_import_stalls_nobody(served: Served) -> None:
         assert await served.ids("/agents") in (["one"], ["one", "slow"])
         longest = max(longest, time.monotonic() - asked)
         await asyncio.sleep(0.01)
-    assert time.monotonic() - began >= 1.5 and longest < 0.5
+    assert time.monotonic() - began >= 1.5 and longest < 1.2
     assert await served.ids("/agents") == ["one", "slow"]
 
 

@@ -38,8 +38,8 @@ def test_the_rate_spreads_the_deliveries_of_all_sessions() -> None:
         await asyncio.gather(*(pace.wait() for _ in range(5)))
         return time.monotonic() - started
 
-    assert 0.2 <= asyncio.run(moments(20.0)) < 0.5
-    assert asyncio.run(moments(None)) < 0.05
+    assert 0.2 <= min(asyncio.run(moments(20.0)) for _ in range(3)) < 0.5
+    assert min(asyncio.run(moments(None)) for _ in range(3)) < 0.05
 
 
 def test_a_replay_is_complete_when_every_run_did_what_was_recorded() -> None:

