@@ -60,6 +60,8 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Received]:
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             status = received.statuses.pop() if received.statuses and self.path == "/v1/traces" else 200
@@ -73,15 +75,18 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Received]:
         def log_message(self, format: str, *args: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False  # so that closing it closes all that it accepted
     received.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield received
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield received
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.fixture
