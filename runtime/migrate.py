@@ -42,6 +42,7 @@ def migrate(database_url: str) -> None:
             for table in _AGNO_TABLES:
                 database._get_table(table_type=table, create_table_if_not_found=True)
             connection.execute(text(_READER))
+            connection.commit()  # first: two that grant at once disturb each other
             connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
             connection.commit()
     finally:
