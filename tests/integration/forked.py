@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +13,13 @@ _context.set_forkserver_preload(["runtime.__main__", "runtime.main", "runtime.mi
 
 
 class Forked:
-    """`python -m runtime NAME` with this environment and nothing else of ours, handled as a subprocess.Popen is."""
+    """`python -m runtime NAME` with this environment and nothing else of ours, handled as a subprocess.Popen."""
 
     def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
         self._process = _context.Process(target=_run, args=(name, dict(environment), log), daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -39,11 +34,8 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
     def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+        self._process.kill()
 
 
 def _run(name: str, environment: dict[str, str], log: Path) -> None:

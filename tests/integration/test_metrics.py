@@ -24,7 +24,7 @@ from tests.unit.test_exposition import problems
 
 CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-SECONDS = 8.0  # a scrape takes one at most, whatever is away; a busy machine adds to it
+SECONDS = 3.0  # a scrape takes one at most, whatever is away; a busy machine adds to it
 
 # Names of what is deployed here; the values of the other attributes are in the catalogue.
 DEPLOYED = {
