@@ -140,6 +140,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"no keys can be read from {path}: {error}") from None
         return path
 
+    @field_validator("clickhouse_url", "clickhouse_readonly_url")
+    @classmethod
+    def _leads_to_clickhouse(cls, url: str | None) -> str | None:
+        if url is not None:
+            from telemetry.clickhouse.client import options_of  # memory that it costs only who uses it
+
+            options_of(url)
+        return url
+
     @field_validator("telemetry_prices")
     @classmethod
     def _has_prices(cls, path: str | None) -> str | None:

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from telemetry.clickhouse.client import options_of
+
 
 class Settings(BaseSettings):
     """Environment variables have the fields' names in capitals; a `.env` in the working directory is read too."""
@@ -44,6 +46,12 @@ class Settings(BaseSettings):
         if not usable or any(c.isspace() for c in url):
             raise ValueError("write it as https://host/path")
         return url.rstrip("/")
+
+    @field_validator("clickhouse_readonly_url")
+    @classmethod
+    def _leads_to_clickhouse(cls, url: str) -> str:
+        options_of(url)
+        return url
 
     @property
     def base(self) -> str:

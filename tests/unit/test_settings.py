@@ -52,6 +52,8 @@ def test_every_setting_says_what_it_is() -> None:
         ("runtime_port", "70000"),
         ("telemetry_mode", "loud"),
         ("telemetry_prices", "/nowhere.toml"),
+        ("clickhouse_url", "https://h/otel?ca_cert=/nowhere.pem"),
+        ("clickhouse_readonly_url", "tcp://h/otel"),
     ],
 )
 def test_what_cannot_work_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
