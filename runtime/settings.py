@@ -25,6 +25,9 @@ class Settings(BaseSettings):
         "postgresql://agents:agents@127.0.0.1:5432/agents",
         description="Postgres: sessions, runs, tickets, deliveries, spans.",
     )
+    database_read_url: str | None = Field(
+        None, description="A replica of it, for AgentOS' pages of sessions and traces. None: they read DATABASE_URL."
+    )
     agents_dir: Path = Field(Path("agents"), description="Directory of agent files, loaded by path.")
     runtime_host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key.")
     runtime_port: int = Field(7777, ge=0, le=65535, description="Port to listen on.")

@@ -55,6 +55,10 @@ CONFIG = """\
     <table_engines_require_grant>false</table_engines_require_grant>
   </access_control_improvements>
 
+  <!-- Where BACKUP and RESTORE may write and read, beside the data. -->
+  <storage_configuration><disks><backups><type>local</type><path>backups/</path></backups></disks></storage_configuration>
+  <backups><allowed_disk>backups</allowed_disk></backups>
+
   <!-- The only system log: the engine makes none of the others unless they are named here. -->
   <query_log>
     <database>system</database>
@@ -119,6 +123,8 @@ USERS = """\
         <query>GRANT SELECT, INSERT, ALTER, CREATE, DROP, TRUNCATE, OPTIMIZE, SHOW ON otel*.*</query>
         <query>GRANT SELECT ON system.*</query>
         <query>GRANT CREATE TEMPORARY TABLE, KILL QUERY, SYSTEM FLUSH LOGS, SYSTEM VIEWS ON *.*</query>
+        <query>GRANT BACKUP ON otel*.*</query>
+        <query>GRANT READ, WRITE ON DISK</query>
       </grants>
     </otel>
     <readonly>
