@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
@@ -28,6 +29,7 @@ from telemetry.clickhouse.client import connect, database_of
 
 FORMAT = 1
 SECONDS = 86_400  # for ClickHouse to answer
+RUNNING = "is the stack running? `stack up`"
 DISK = "backups"  # of ClickHouse's configuration, a directory beside its data
 SQLITE = ("phoenix/phoenix.db", "dashboards/alerts.sqlite")
 DATA = ("postgres", "clickhouse", "phoenix", "dashboards", "collector")  # directories that a restore makes anew
@@ -42,15 +44,14 @@ def save(home: Home, directory: Path) -> None:
         raise StackError(f"{directory} is not empty", "name a new directory")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)  # it holds the secrets
-    began = datetime.now(UTC)
     try:
         _save_clickhouse(home, directory / "clickhouse")
-        _save_postgres(home, directory / "postgres.dump")
+        moment = _save_postgres(home, directory / "postgres.dump")
         for name in SQLITE:
             if (home.path / name).exists():
                 _copy_sqlite(home.path / name, directory / name)
         write(directory / "secrets.json", asdict(home.secrets))
-        write(directory / "manifest.json", {"format": FORMAT, "began": began.isoformat()})
+        write(directory / "manifest.json", {"format": FORMAT, "saved": moment.isoformat()})
     except BaseException:
         shutil.rmtree(directory)
         raise
@@ -61,7 +62,7 @@ def load(home: Home, directory: Path) -> Home:
 
     Answers the home as it is then. Raises StackError; a restore that was interrupted is simply begun again.
     """
-    _check(directory)
+    manifest = _check(directory)
     if Supervisor(home).running():
         raise StackError("the stack is running", "stack down")
     for name in DATA:
@@ -70,6 +71,7 @@ def load(home: Home, directory: Path) -> Home:
     home = Home(home.path, home.settings)
     home.choose_ports()
     home.state.runtime_migrated = ""  # the tables may be those of an older release
+    home.state.restored = manifest["saved"]
     home.save()
     _load_clickhouse(home, directory / "clickhouse")
     _load_postgres(home, directory / "postgres.dump")
@@ -111,14 +113,21 @@ def _in_clickhouse(home: Home, statement: str) -> None:
         client.command(statement)
         client.close()
     except ClickHouseError as error:
-        raise StackError(
-            f"ClickHouse: {str(error).splitlines()[0][:500]}", "is the stack running? `stack up`"
-        ) from error
+        raise StackError(f"ClickHouse: {str(error).splitlines()[0][:500]}", RUNNING) from error
 
 
-def _save_postgres(home: Home, target: Path) -> None:
-    """A snapshot of one moment; the roles are made anew at the restore."""
-    _in_postgres(home, "pg_dump", ["--format=custom", "--compress=1", f"--file={target}"])
+def _save_postgres(home: Home, target: Path) -> datetime:
+    """As it was at the moment that is answered. The roles are made anew at the restore."""
+    try:
+        with postgres.connect(home, "agents") as database, database.transaction():
+            database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            ((snapshot, moment),) = database.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchall()
+            options = ["--format=custom", "--compress=1", f"--snapshot={snapshot}", f"--file={target}"]
+            _in_postgres(home, "pg_dump", options)
+    except psycopg.Error as error:
+        raise StackError(f"PostgreSQL: {str(error).splitlines()[0]}", RUNNING) from error
+    found: datetime = moment
+    return found.astimezone(UTC)
 
 
 def _load_postgres(home: Home, source: Path) -> None:
@@ -139,7 +148,7 @@ def _in_postgres(home: Home, program: str, arguments: list[str]) -> None:
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         end = "\n".join(done.stderr.strip().splitlines()[-5:])
-        raise StackError(f"{program} failed: {end}", "is the stack running? `stack up`")
+        raise StackError(f"{program} failed: {end}", RUNNING)
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
@@ -184,7 +193,7 @@ def restore(
         manifest = _check(directory)
         if not yes and any((home.path / name).exists() for name in DATA):
             typer.confirm(
-                f"Delete the data in {home.path}, and put there what was saved at {manifest['began']}?", abort=True
+                f"Delete the data in {home.path}, and put there what was saved at {manifest['saved']}?", abort=True
             )
         with console.status("restoring ..."):
             load(home, directory)
