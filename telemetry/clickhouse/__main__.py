@@ -7,6 +7,16 @@ import sys
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from telemetry.clickhouse.migrate import RETENTION_DAYS, ROLLUP_DAYS, MigrationError, migrate
+from telemetry.configuration import Configuration, with_password
+
+
+class Address(Configuration):
+    clickhouse_url: str = ""
+    clickhouse_password: str | None = None
+
+    @property
+    def url(self) -> str:
+        return with_password(self.clickhouse_url, self.clickhouse_password)
 
 
 def main() -> None:
@@ -31,7 +41,7 @@ def main() -> None:
         help="a cluster of the server's configuration, on all of which the tables are made (CLICKHOUSE_CLUSTER)",
     )
     arguments = parser.parse_args()
-    url = os.environ.get("CLICKHOUSE_URL")
+    url = Address().url
     if not url:
         parser.error("CLICKHOUSE_URL is not set (http://user:password@host:8123/database)")
     try:
