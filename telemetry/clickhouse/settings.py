@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from telemetry.clickhouse.migrate import RETENTION_DAYS, ROLLUP_DAYS
 from telemetry.configuration import Configuration, with_password
 
 
@@ -9,10 +10,13 @@ class Settings(Configuration):
     clickhouse_url: str | None = None
     clickhouse_password: str | None = None
     clickhouse_retention_days: int = Field(
-        30, ge=1, le=3650, description="How long ClickHouse keeps spans, logs, metrics and sums by minute."
+        RETENTION_DAYS, ge=1, le=3650, description="How long ClickHouse keeps spans, logs, metrics and sums by minute."
     )
     clickhouse_rollup_days: int = Field(
-        400, ge=1, le=3650, description="How long it keeps sums by hour: a year can be compared with the one before."
+        ROLLUP_DAYS,
+        ge=1,
+        le=3650,
+        description="How long it keeps sums by hour: a year can be compared with the one before.",
     )
     clickhouse_cluster: str | None = Field(
         None,

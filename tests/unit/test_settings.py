@@ -70,3 +70,13 @@ def test_what_cannot_work_is_told(name: str, value: str, monkeypatch: pytest.Mon
 def test_what_protects() -> None:
     assert not Settings(_env_file=None).is_protected
     assert Settings(_env_file=None, os_security_key="k").is_protected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("clickhouse_retention_days", "0"), ("clickhouse_rollup_days", "4000"), ("clickhouse_cluster", "a b")],
+)
+def test_what_clickhouse_cannot_be_told_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(ValidationError, match=name):
+        ClickHouse(_env_file=None)
