@@ -3,7 +3,7 @@
 FROM python:3.13.14-slim-trixie AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-RUN --mount=type=cache,target=/root/.cache pip install --disable-pip-version-check uv==0.13.8
+RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache uv sync --locked --no-default-groups --no-install-project
 COPY runtime runtime

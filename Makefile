@@ -31,9 +31,9 @@ compose-up: ## start compose.yaml, once it is healthy give the prompt back (make
 	@docker info > /dev/null 2>&1 || { echo "The Docker engine does not answer: docker info says why." >&2; exit 1; }
 	@sh deploy/secrets.sh
 	docker compose $(ARGS) up --build --detach --wait
-	@echo "AgentOS http://127.0.0.1:7777/docs (its key: secrets/os_security_key)"
-	@echo "Grafana http://127.0.0.1:3000 (admin, secrets/grafana_password)"
-	@echo "Phoenix http://127.0.0.1:6006 (admin@localhost, secrets/phoenix_password)"
+	@echo "AgentOS http://$$(docker compose port runtime 7777)/docs (its key: secrets/os_security_key)"
+	@echo "Grafana http://$$(docker compose port grafana 3000) (admin, secrets/grafana_password)"
+	@echo "Phoenix http://$$(docker compose port phoenix 6006) (admin@localhost, secrets/phoenix_password)"
 
 compose-down: ## stop what compose-up started; the data stays in volumes
 	docker compose --profile "*" down

@@ -26,7 +26,7 @@ secret() { # name, value
 
 # Letters in front: YAML takes a text like 12e34 for a number, and Phoenix wants a small letter and a digit.
 for name in postgres_password database_password database_readonly_password phoenix_postgres_password \
-  clickhouse_password clickhouse_readonly_password phoenix_secret phoenix_api_key os_security_key alerts_secret; do
+  clickhouse_password clickhouse_readonly_password phoenix_secret phoenix_api_key os_security_key alerts_secret otlp_token; do
   secret $name "s1$(hex 24)"
 done
 secret phoenix_password "p1$(hex 8)"
@@ -34,4 +34,6 @@ secret grafana_password "g1$(hex 8)"
 secret webhook_secret "whsec_$(head -c 32 /dev/urandom | base64 | tr -d '\n')"
 # Whose alerts the runtime believes: as JSON, for it also holds the secrets of other sources (docs/webhooks.md).
 secret webhook_secrets "{\"grafana\": \"$(cat alerts_secret)\", \"alertmanager\": \"$(cat alerts_secret)\"}"
-secret OPENAI_API_KEY "" # in capitals: also a variable of the agents
+# In capitals: variables of the runtime, which agents and libraries read.
+secret OTEL_EXPORTER_OTLP_HEADERS "authorization=Bearer%20$(cat otlp_token)"
+secret OPENAI_API_KEY ""

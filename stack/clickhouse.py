@@ -58,7 +58,7 @@ def prepare(
         "CLICKHOUSE_HTTP_PORT": str(http_port),
         "CLICKHOUSE_TCP_PORT": str(tcp_port),
         "CLICKHOUSE_MEMORY": str(memory),
-        "CLICKHOUSE_BACKUPS": f"{directory / 'backups'}/",
+        "CLICKHOUSE_BACKUPS": f"{directory.absolute()}/backups/",
         "CLICKHOUSE_PASSWORD_SHA256": _sha256(otel_password),
         "CLICKHOUSE_READONLY_PASSWORD_SHA256": _sha256(readonly_password),
     }
