@@ -93,7 +93,8 @@ def _using(connection: Connection) -> Iterator[None]:
 
 
 def _remember(context: ExceptionContext) -> None:
-    if (request := _request.get()) is not None:
+    request = _request.get()
+    if request is not None and not context.is_pre_ping:  # then another connection is made, or that fails
         request.error = context.original_exception
 
 

@@ -27,6 +27,8 @@ from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.migrate import migrate
 from tests.integration.runtimes import Runtime, until
 
+pytestmark = pytest.mark.timeout(300)  # several servers, on whatever else the machine does
+
 ROWS = "SELECT SpanId, SpanName, Timestamp, Duration, SpanAttributes FROM otel_traces FINAL ORDER BY SpanId"
 
 
@@ -58,7 +60,6 @@ def work(serving: Runtime, stopping: threading.Event, sent: list[str]) -> None:
         sent.append(serving.send(f"during-{len(sent)}", {"input": "more"}).json()["run_id"])
 
 
-@pytest.mark.timeout(300)
 def test_what_was_backed_up_is_everywhere_again(tmp_path: Path) -> None:
     since, directory = datetime.now(UTC) - timedelta(minutes=1), tmp_path / "backup"
     with temporary_home() as home:
@@ -74,17 +75,19 @@ def test_what_was_backed_up_is_everywhere_again(tmp_path: Path) -> None:
                     before = [serving.send(f"before-{n}", {"input": "hello"}).json()["run_id"] for n in range(5)]
                     assert {serving.ended(run_id)["status"] for run_id in before} == {"completed"}
                     client = connect(home.clickhouse_readonly_url)
-                    until(lambda: client.command("SELECT uniq(run_id) FROM runs") == len(before), 30)  # type: ignore[arg-type, return-value]
+                    until(lambda: client.command("SELECT uniq(run_id) FROM runs") == len(before), 60)  # type: ignore[arg-type, return-value]
                     rows = client.query(ROWS).result_rows
                     logs = client.command("SELECT count() FROM otel_logs")
                     client.close()
                     stopping, during = threading.Event(), list[str]()
                     sender = threading.Thread(target=work, args=(serving, stopping, during))
                     sender.start()
-                    until(lambda: len(during) > 5, 30)
-                    save(home, directory)
-                    stopping.set()
-                    sender.join()
+                    try:
+                        until(lambda: len(during) > 5, 60)
+                        save(home, directory)
+                    finally:
+                        stopping.set()
+                        sender.join()
         secret = home.webhook_secret
         for name in ("postgres", "clickhouse", "phoenix", "secrets.json"):
             path = home.path / name

@@ -14,6 +14,8 @@ from stack.home import Home, write
 from stack.process import unprivileged_account
 from tests.integration.runtimes import Runtime, running, until
 
+pytestmark = pytest.mark.timeout(300)  # several servers, on whatever else the machine does
+
 SPANS_ONLY = {"TELEMETRY_MODE": "collector", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}  # nobody is there
 
 
@@ -30,7 +32,7 @@ class Standby:
         with embedded.connect(self.home) as connection:
             connection.execute("SELECT pg_wal_replay_pause()")
             paused = "SELECT pg_get_wal_replay_pause_state()"
-            until(lambda: connection.execute(paused).fetchone() == ("paused",), 30)
+            until(lambda: connection.execute(paused).fetchone() == ("paused",), 60)
 
     def resume(self) -> None:
         with embedded.connect(self.home) as connection:
@@ -70,7 +72,7 @@ def run(runtime: Runtime, name: str, session: str) -> dict[str, str]:
     """The answer to a webhook whose run has ended, and whose span is in the primary."""
     answer: dict[str, str] = runtime.send(name, {"input": name, "session_id": session}).json()
     assert runtime.ended(answer["run_id"])["status"] == "completed"
-    until(lambda: runtime.query("SELECT 1 FROM agno.agno_traces WHERE run_id = %s", answer["run_id"]), 30)
+    until(lambda: runtime.query("SELECT 1 FROM agno.agno_traces WHERE run_id = %s", answer["run_id"]), 60)
     return answer
 
 
@@ -81,7 +83,7 @@ def test_pages_are_read_from_the_replica_and_what_runs_need_is_not(
     read_url = standby.home.database_url.removesuffix("agents") + migrated.rsplit("/", 1)[1]
     with running(migrated, log, DATABASE_READ_URL=read_url, **SPANS_ONLY) as runtime:
         first = run(runtime, "first", "old")
-        until(lambda: sessions(runtime) == {"old"} and traces(runtime) == {first["trace_id"]}, 30)
+        until(lambda: sessions(runtime) == {"old"} and traces(runtime) == {first["trace_id"]}, 60)
 
         standby.pause()
         run(runtime, "second", "old")
@@ -97,7 +99,7 @@ def test_pages_are_read_from_the_replica_and_what_runs_need_is_not(
         assert runtime.get("/sessions/nobody").status_code == 404
 
         standby.resume()
-        until(lambda: sessions(runtime) == {"old", "new"} and len(traces(runtime)) == 3, 30)
+        until(lambda: sessions(runtime) == {"old", "new"} and len(traces(runtime)) == 3, 60)
         assert "replica" not in log.read_text()
 
         standby.server.close()

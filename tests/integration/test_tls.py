@@ -23,6 +23,8 @@ from tests.integration.runtimes import Runtime, running, until
 from tests.integration.test_environment import Start
 from tests.integration.test_environment import start as start
 
+pytestmark = pytest.mark.timeout(300)  # several servers, on whatever else the machine does
+
 SERVICES = ("trace.v1.TraceService", "metrics.v1.MetricsService", "logs.v1.LogsService")
 
 
@@ -66,12 +68,12 @@ def test_all_that_a_runtime_does_is_encrypted(
         run_id = runtime.send("encrypted", {"input": "hello"}).json()["run_id"]
         assert runtime.ended(run_id)["status"] == "completed"
         asked = f"SELECT count() FROM otel_traces WHERE RunId = '{run_id}'"
-        until(lambda: clickhouse.rows(asked)[0][0] != "0", 30)
-        until(lambda: runtime.query("SELECT count(*) FROM agno.agno_spans")[0][0] > 0, 30)
-        until(lambda: clickhouse.rows("SELECT count() FROM otel_metrics_sum")[0][0] != "0", 30)
-        until(lambda: clickhouse.rows("SELECT count() FROM otel_logs")[0][0] != "0", 30)
-        until(lambda: "agno_db_table_size" in runtime.get("/api/metrics").text, 30)
-        until(lambda: runtime.query("SELECT count(*) FROM telemetry_comparison")[0][0] == 1, 30)
+        until(lambda: clickhouse.rows(asked)[0][0] != "0", 60)
+        until(lambda: runtime.query("SELECT count(*) FROM agno.agno_spans")[0][0] > 0, 60)
+        until(lambda: clickhouse.rows("SELECT count() FROM otel_metrics_sum")[0][0] != "0", 60)
+        until(lambda: clickhouse.rows("SELECT count() FROM otel_logs")[0][0] != "0", 60)
+        until(lambda: "agno_db_table_size" in runtime.get("/api/metrics").text, 60)
+        until(lambda: runtime.query("SELECT count(*) FROM telemetry_comparison")[0][0] == 1, 60)
         names = {name for (name,) in runtime.query("SELECT application_name FROM pg_stat_activity")}
         assert {"listener", "telemetry"} <= names
     assert "Traceback" not in (tmp_path / "log").read_text()
@@ -167,7 +169,7 @@ def test_otlp_over_grpc_is_encrypted_with_certificates_and_headers(
     telemetry.tracer.start_span("span").end()
     logging.getLogger("somebody").warning("careful")
     assert telemetry.flush(30)
-    until(lambda: set(received) == set(SERVICES), 30)
+    until(lambda: set(received) == set(SERVICES), 60)
     sent = {service: metadata["authorization"] for service, metadata in received.items()}
     assert sent == dict.fromkeys(SERVICES, "Bearer of all") | {SERVICES[0]: "Bearer of spans"}
 
