@@ -79,7 +79,7 @@ class Stack:
             environment = self.environment(service) | more
             process = subprocess.Popen(argv, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
-            wait(lambda: require_ok(self.home.ports[port], path), 90, process, log)
+            wait(lambda: require_ok(self.home.ports[port], path), 180, process, log)
             yield
         finally:
             process.terminate()
