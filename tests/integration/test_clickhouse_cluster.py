@@ -48,7 +48,7 @@ SHARD = """
 GRANTS = """
 <clickhouse><users><otel><grants>
 <query>GRANT ALL ON otel*.*</query><query>GRANT SELECT ON system.*</query><query>GRANT SYSTEM VIEWS ON *.*</query>
-<query>GRANT REMOTE, READ ON *.*</query>
+<query>GRANT REMOTE ON *.*</query>
 </grants></otel></users></clickhouse>
 """
 
