@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from dashboards.viewer.settings import Settings as ViewerSettings
 from runtime.settings import Settings
-from telemetry.clickhouse.__main__ import Address
+from telemetry.clickhouse.settings import Settings as ClickHouse
 from telemetry.configuration import export_secrets, with_password
 
 
@@ -67,7 +67,7 @@ def test_addresses_get_their_passwords(secrets: Path, monkeypatch: pytest.Monkey
     assert found.clickhouse_url == "http://otel:clickhouse_password%2F%40%3A@clickhouse:8123/otel"
     readonly = "http://readonly:clickhouse_readonly_password%2F%40%3A@clickhouse:8123/otel"
     assert found.clickhouse_readonly_url == readonly == ViewerSettings().clickhouse_readonly_url
-    assert Address().url == found.clickhouse_url
+    assert ClickHouse().url == found.clickhouse_url
 
 
 @pytest.mark.parametrize(
