@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.settings import Settings, settings
+from telemetry.configuration import export_secrets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -83,6 +84,7 @@ def _make_app(current: Settings) -> "FastAPI":
 
 
 def _settings() -> Settings:
+    export_secrets()
     try:
         return settings()
     except ValidationError as error:
