@@ -20,7 +20,7 @@ from telemetry.fitting import SPAN_BYTES
 from telemetry.pipeline import Settings, Telemetry
 from tests.integration.conftest import ClickHouse
 from tests.integration.runtimes import until
-from tests.integration.test_stack_collector import collecting, toward
+from tests.integration.collectors import collecting, toward
 
 pytestmark = pytest.mark.timeout(180)
 
