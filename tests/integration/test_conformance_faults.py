@@ -4,6 +4,7 @@ docs/collector.md has a row for each of these. Queues are small here, which the 
 """
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-import httpx
 import pytest
 
 from stack.home import Home
@@ -138,11 +138,25 @@ def test_a_full_disk_refuses_and_loses_nothing_that_was_accepted(
             accepted = accepted_until_refused(collector, each=10, text=LARGE)
             assert accepted > 0
             assert is_refused_over_grpc(collector)
-            collector.kill()
-            collector.start()  # with no room for a compaction either
-            assert post(collector.url, spans(10, text=LARGE)).status_code == 503
         until(lambda: post(collector.url, spans(10)).is_success, 60)
         assert stored(clickhouse, accepted + 10) == (accepted + 10, accepted + 10)
+
+
+def test_killed_on_a_full_disk_it_starts_and_says_when_it_cannot_keep_what_it_was_sending(
+    own_home: Home, clickhouse: ClickHouse, collector_binary: Path
+) -> None:
+    """v0.161 writes what was on its way anew when it starts; on a full disk that may fail. The reconciler sends it."""
+    with (
+        small_disk(own_home.path / "collector"),
+        collecting(own_home, collector_binary, **toward(clickhouse)) as collector,
+    ):
+        with without_a_table(clickhouse):
+            accepted = accepted_until_refused(collector, each=10, text=LARGE)
+            collector.kill()
+            collector.start()
+        until(lambda: collector.metric("otelcol_exporter_queue_size", "clickhouse/traces") == 0, 60)
+        lost = bool(re.search("Errors occurred while moving|Failed retrieving items", collector.log.read_text()))
+        assert (stored(clickhouse, accepted, seconds=5) == (accepted, accepted)) != lost
 
 
 def accepted_until_refused(collector: Collector, each: int, **attributes: str) -> int:
