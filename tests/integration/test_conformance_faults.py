@@ -156,7 +156,7 @@ def test_killed_on_a_full_disk_it_starts_and_says_when_it_cannot_keep_what_it_wa
             collector.start()
         until(lambda: collector.metric("otelcol_exporter_queue_size", "clickhouse/traces") == 0, 60)
         lost = bool(re.search("Errors occurred while moving|Failed retrieving items", collector.log.read_text()))
-        assert (stored(clickhouse, accepted, seconds=5) == (accepted, accepted)) != lost
+        assert (stored(clickhouse, accepted, seconds=1) == (accepted, accepted)) != lost
 
 
 def accepted_until_refused(collector: Collector, each: int, **attributes: str) -> int:
