@@ -46,7 +46,11 @@ class Collector:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait(lambda: collector.check(self.home), 30, self.process, self.log)
+        try:
+            wait(lambda: collector.check(self.home), 30, self.process, self.log)
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
