@@ -105,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry.reload()
     agent_os.tickets = queue_config(settings, queue)
     app = with_worker(agent_os.get_app(), agent_os, registry, queue, settings)
-    auth.protect(app)
+    auth.protect(app, settings)
     return app
 
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from telemetry import secrets
 
 
 class Settings(BaseSettings):
@@ -32,8 +34,8 @@ class Settings(BaseSettings):
         "clickhouse_readonly_url", "phoenix_url", "runtime_url", "grafana_url", "dashboards_url", "alert_webhook_url"
     )
     @classmethod
-    def _is_url(cls, url: str | None) -> str | None:
-        """Links are shown on the page: nothing but http and https is one."""
+    def _is_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Links are shown on the page: nothing but http and https is one, and no password."""
         if url is None:
             return None
         try:
@@ -43,7 +45,8 @@ class Settings(BaseSettings):
             usable = False
         if not usable or any(c.isspace() for c in url):
             raise ValueError("write it as https://host/path")
-        return url.rstrip("/")
+        asked = info.field_name in ("clickhouse_readonly_url", "alert_webhook_url")
+        return (url if asked else secrets.address(url)).rstrip("/")
 
     @property
     def base(self) -> str:

@@ -6,6 +6,7 @@ import sys
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from telemetry import secrets
 from telemetry.clickhouse.migrate import RETENTION_DAYS, ROLLUP_DAYS, MigrationError, migrate
 
 
@@ -32,6 +33,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     url = os.environ.get("CLICKHOUSE_URL")
+    secrets.remember(secrets.of(os.environ))
     if not url:
         parser.error("CLICKHOUSE_URL is not set (http://user:password@host:8123/database)")
     try:
@@ -42,7 +44,7 @@ def main() -> None:
             cluster=arguments.cluster,
         )
     except (MigrationError, ValueError, ClickHouseError) as error:
-        sys.exit(f"ClickHouse migration failed: {error}")
+        sys.exit(secrets.without(f"ClickHouse migration failed: {error}"))
     print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
 
 
