@@ -104,5 +104,5 @@ class _Request:
 
     async def _refuse(self, problem: Problem) -> None:
         self._refused = True
-        response: Any = problem.response({"connection": "close"})
+        response: Any = problem.response()
         await response(self._scope, self._receive, self._send)

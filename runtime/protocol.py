@@ -30,6 +30,7 @@ class Bounded(HttpToolsProtocol):
     refused: Callable[[str], None] = staticmethod(lambda reason: None)
 
     _in_head = True
+    _too_large = False
     _since = 0.0  # when what is being received began; 0: nothing is
     _received = 0  # bytes since then
     _stuck_since = 0.0
@@ -54,9 +55,10 @@ class Bounded(HttpToolsProtocol):
         self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD_BYTES:
+            self._too_large = True
             raise _TooLarge
+        self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -64,8 +66,8 @@ class Bounded(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser does not understand, or one of its callbacks refused: as httptools says neither, look."""
-        if not self._in_head and self.cycle_is_over and len(self.url) + sum(map(_size, self.headers)) > HEAD_BYTES:
+        """What the parser does not understand, or stopped at because of us."""
+        if self._too_large:
             self._refuse("head", _head_too_large())
         else:
             self._refuse("malformed", Problem(400, "this is not HTTP/1.1"))
@@ -91,7 +93,11 @@ class Bounded(HttpToolsProtocol):
             return
         if self.flow.read_paused or (self._in_head and not self.cycle_is_over):  # it is us who it waits for
             self._since, self._received = now, 0
-        elif now - self._since > GRACE_SECONDS + self._received / BYTES_PER_SECOND:
+            return
+        # Who was answered before the end of the body, with 413 say, may go on for a moment: to hang up at once would
+        # take the answer away. What it sends is dropped.
+        credit = 0.0 if self.cycle_is_over and not self._in_head else self._received / BYTES_PER_SECOND
+        if now - self._since > GRACE_SECONDS + credit:
             if self._received:
                 self._refuse("slow", Problem(408, f"it came with less than {BYTES_PER_SECOND} bytes a second"))
             else:
@@ -99,7 +105,7 @@ class Bounded(HttpToolsProtocol):
 
     def _refuse(self, reason: str, problem: Problem) -> None:
         self.refused(reason)
-        if self.cycle_is_over or not self.cycle.response_started:
+        if self.cycle_is_over if self._in_head else not self.cycle.response_started:  # else there is an answer already
             self.transport.write(_answer(problem))
         self.transport.close()
 
@@ -111,10 +117,6 @@ def bounded(most_connections: int, refused: Callable[[str], None]) -> type[Bound
 
 def _head_too_large() -> Problem:
     return Problem(431, f"address and headers are larger than {HEAD_BYTES} bytes")
-
-
-def _size(header: tuple[bytes, bytes]) -> int:
-    return len(header[0]) + len(header[1]) + 4
 
 
 def _answer(problem: Problem) -> bytes:

@@ -130,8 +130,9 @@ def test_slow_senders(runtime: Runtime) -> None:
     patient = opened(runtime, f"POST /api/webhooks/echo HTTP/1.1\r\n{lines}\r\n".encode())
     began, sent = time.monotonic(), 0
     dripping = {head, body}
+    patient.sendall(content[: (sent := 70_000)])
     while dripping or sent < len(content):
-        assert time.monotonic() - began < 90
+        assert time.monotonic() - began < 100
         time.sleep(0.5)
         for one in tuple(dripping):
             try:
@@ -145,7 +146,7 @@ def test_slow_senders(runtime: Runtime) -> None:
                 dripping.discard(one)
             finally:
                 one.setblocking(True)
-        part = content[sent : sent + BYTES_PER_SECOND]
+        part = content[sent : sent + BYTES_PER_SECOND // 4]
         patient.sendall(part)
         sent += len(part)
     assert answer(patient)[0] == 202
@@ -167,7 +168,7 @@ def test_too_many_connections(runtime: Runtime) -> None:
             assert (status, json.loads(body)["title"]) == (503, "Service Unavailable")
         kept[0].sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert answer(kept[0])[0] == 200
-    until(lambda: runtime.get("/health").is_success, 30)
+    until(runtime._is_up, 30)
     assert refused(runtime, "connections") >= before + 5
 
 
