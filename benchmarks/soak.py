@@ -25,7 +25,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import webhooks
 from benchmarks.figures import Figure
-from benchmarks.ingest import cpu_seconds
 from benchmarks.load import Load, loading
 from benchmarks.sender import Sender, sender
 from benchmarks.services import use_collector
@@ -113,14 +112,14 @@ def measure(
     home: Home, load: Load, processes: dict[str, psutil.Process], port: int, rate: int, seconds: float
 ) -> Iterator[Figure]:
     samples: Samples = defaultdict(list)
-    busy = {name: cpu_seconds(process) for name, process in processes.items()}
+    busy = {name: busy_seconds(process) for name, process in processes.items()}
     began, spans = time.monotonic(), load.state()["spans"]
     load.rate(rate)
     while (now := time.monotonic() - began) < seconds:
         for name, value in _sample(home, load, processes, port):
             samples[name].append((now, value))
         time.sleep(SAMPLE_SECONDS)
-    cores = {name: (cpu_seconds(process) - busy[name]) / now for name, process in processes.items()}
+    cores = {name: (busy_seconds(process) - busy[name]) / now for name, process in processes.items()}
     made = load.state()["spans"] - spans
     load.rate(0)
 
@@ -195,6 +194,12 @@ def memory(process: psutil.Process, private: bool) -> float:
         except psutil.NoSuchProcess:  # it has ended meanwhile
             continue
     return float(total)
+
+
+def busy_seconds(process: psutil.Process) -> float:
+    """Of processor time, with its children's and theirs: Postgres has one for each connection."""
+    times = [its.cpu_times() for its in (process, *process.children(recursive=True))]
+    return float(sum(its.user + its.system for its in times))
 
 
 def slope(samples: list[tuple[float, float]]) -> float:
