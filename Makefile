@@ -44,12 +44,13 @@ test: check ## check, then every test; the first time the collector is built, wh
 	$(UV) run python -m tests.integration.telemetrygen
 	$(UV) run pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules
+check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules, known vulnerabilities
 	$(UV) sync --locked
 	$(UV) run ruff format --check
 	$(UV) run ruff check
 	$(UV) run mypy
 	$(UV) run lint-imports
+	$(UV) run python -m tests.validators.audit
 
 fmt: $(BOOTSTRAP) ## format, and fix what can be fixed
 	$(UV) run ruff format

@@ -105,9 +105,9 @@ def create_app(settings: Settings) -> FastAPI:
     registry.reload()
     agent_os.tickets = queue_config(settings, queue)
     app = with_worker(agent_os.get_app(), agent_os, registry, queue, settings)
-    auth.protect(app)
     if settings.database_read_url:
         app.add_middleware(replica.Pages)
+    auth.protect(app, settings)
     return app
 
 

@@ -44,6 +44,10 @@ class Settings(Configuration):
     )
     webhook_rate: str = Field("1000/second", description="Deliveries that one source may send to this process.")
     webhook_max_bytes: int = Field(1_048_576, ge=1, description="Largest body of a webhook, in bytes.")
+    request_max_bytes: int = Field(
+        33_554_432, ge=1, description="Largest body of all else, uploads too, in bytes; without the key 1 MiB at most."
+    )
+    max_connections: int = Field(1000, ge=1, description="Connections that may be open; more are answered with 503.")
     delivery_retention_days: int = Field(7, ge=1, description="How long a delivery id is remembered.")
     queue_max_depth: int = Field(10_000, ge=1, description="Tickets that may wait; more are answered with 429.")
     run_concurrency: int = Field(8, ge=0, description="Runs executed at once by this process. 0: it executes none.")

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from telemetry import secrets
 from telemetry.clickhouse.client import options_of
 from telemetry.configuration import Configuration, with_password
 
@@ -36,8 +37,8 @@ class Settings(Configuration):
         "clickhouse_readonly_url", "phoenix_url", "runtime_url", "grafana_url", "dashboards_url", "alert_webhook_url"
     )
     @classmethod
-    def _is_url(cls, url: str | None) -> str | None:
-        """Links are shown on the page: nothing but http and https is one."""
+    def _is_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Links are shown on the page: nothing but http and https is one, and no password."""
         if url is None:
             return None
         try:
@@ -47,7 +48,8 @@ class Settings(Configuration):
             usable = False
         if not usable or any(c.isspace() for c in url):
             raise ValueError("write it as https://host/path")
-        return url.rstrip("/")
+        asked = info.field_name in ("clickhouse_readonly_url", "alert_webhook_url")
+        return (url if asked else secrets.address(url)).rstrip("/")
 
     @model_validator(mode="after")
     def _has_password(self) -> Self:

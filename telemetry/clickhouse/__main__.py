@@ -2,11 +2,13 @@
 CLICKHOUSE_RETENTION_DAYS and CLICKHOUSE_ROLLUP_DAYS; on all servers of CLICKHOUSE_CLUSTER, if that is set."""
 
 import argparse
+import os
 import sys
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import ValidationError
 
+from telemetry import secrets
 from telemetry.clickhouse.migrate import MigrationError, migrate
 from telemetry.clickhouse.settings import Settings
 
@@ -20,6 +22,7 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         parser.error("; ".join(f"{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors()))
+    secrets.remember(secrets.of(os.environ) | secrets.of(settings.model_dump()))
     if settings.url is None:
         parser.error("CLICKHOUSE_URL is not set (http://user:password@host:8123/database)")
     try:
@@ -30,7 +33,7 @@ def main() -> None:
             cluster=settings.clickhouse_cluster,
         )
     except (MigrationError, ValueError, ClickHouseError) as error:
-        sys.exit(f"ClickHouse migration failed: {error}")
+        sys.exit(secrets.without(f"ClickHouse migration failed: {error}"))
     print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
 
 
