@@ -13,10 +13,10 @@ BOOTSTRAP := .uv/bin/uv
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check fmt generate
+.PHONY: help up down compose-up compose-down test check fmt generate
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(BOOTSTRAP) ## start the stack, send sample work, stay until Ctrl-C (make up ARGS=--detach: give the prompt back)
 	@$(UV) run stack up --sample --timings $(ARGS)
@@ -24,17 +24,33 @@ up: $(BOOTSTRAP) ## start the stack, send sample work, stay until Ctrl-C (make u
 down: $(BOOTSTRAP) ## stop the stack; the data stays in .stack
 	@$(UV) run stack down
 
+compose-up: ## start compose.yaml, once it is healthy give the prompt back (make compose-up ARGS="--profile prometheus")
+	@docker compose version > /dev/null 2>&1 || { \
+	  echo "make compose-up needs Docker with its plugin compose (2.24 or newer): https://docs.docker.com/compose/install" >&2; \
+	  echo "Without Docker, make up starts the same as processes." >&2; exit 1; }
+	@docker info > /dev/null 2>&1 || { echo "The Docker engine does not answer: docker info says why." >&2; exit 1; }
+	@sh deploy/secrets.sh
+	docker compose $(ARGS) up --build --detach --wait
+	@echo "AgentOS http://$$(docker compose port runtime 7777)/docs (its key: secrets/os_security_key)"
+	@echo "Grafana http://$$(docker compose port grafana 3000) (admin, secrets/grafana_password)"
+	@echo "Phoenix http://$$(docker compose port phoenix 6006) (admin@localhost, secrets/phoenix_password)"
+
+compose-down: ## stop what compose-up started; the data stays in volumes
+	docker compose --profile "*" down
+
 test: check ## check, then every test; the first time the collector is built, which takes minutes
 	$(UV) run python -m stack.collector_build
 	$(UV) run python -m tests.validators
+	$(UV) run python -m tests.integration.telemetrygen
 	$(UV) run pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules
+check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules, known vulnerabilities
 	$(UV) sync --locked
 	$(UV) run ruff format --check
 	$(UV) run ruff check
 	$(UV) run mypy
 	$(UV) run lint-imports
+	$(UV) run python -m tests.validators.audit
 
 fmt: $(BOOTSTRAP) ## format, and fix what can be fixed
 	$(UV) run ruff format

@@ -15,6 +15,7 @@ from benchmarks import (
     queue,
     reconcile,
     reload,
+    soak,
     storage,
     webhooks,
 )
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "queue": queue,
     "reconcile": reconcile,
     "reload": reload,
+    "soak": soak,
     "storage": storage,
     "webhooks": webhooks,
 }

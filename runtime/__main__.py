@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.settings import Settings, settings
+from telemetry import secrets
+from telemetry.configuration import export_secrets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -74,6 +76,8 @@ def _make_app(current: Settings) -> "FastAPI":
     from runtime.main import create_app  # seconds of imports that --help need not wait for
     from runtime.migrate import is_migrated
 
+    secrets.guard_console()  # now that agno's handlers are there, too
+
     try:
         if not is_migrated(current.database_url):
             _fail("the database has no tables yet: run `python -m runtime migrate`")
@@ -83,8 +87,11 @@ def _make_app(current: Settings) -> "FastAPI":
 
 
 def _settings() -> Settings:
+    export_secrets()
     try:
-        return settings()
+        current = settings()
+        secrets.remember(secrets.of(os.environ) | secrets.of(current.model_dump()))
+        return current
     except ValidationError as error:
         for wrong in error.errors():
             print(f"{str(wrong['loc'][0]).upper()}: {wrong['msg'].removeprefix('Value error, ')}", file=sys.stderr)
@@ -100,7 +107,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _fail(message: str) -> None:
-    print(f"Error: {message}", file=sys.stderr)
+    print(f"Error: {secrets.without(message)}", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -18,6 +18,7 @@ from runtime import links
 from runtime.answers import LONGEST_TEXT, written
 from runtime.settings import settings
 from runtime.sql import load
+from telemetry import secrets
 from telemetry.clickhouse.client import connect
 
 P = ParamSpec("P")
@@ -62,7 +63,9 @@ def _tool(function: Callable[P, Answer]) -> Callable[P, str]:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ValueError(f"{function.__name__} cannot be asked so: {wrong}") from None
         except ClickHouseError as error:
-            raise Unavailable(f"ClickHouse did not answer {function.__name__}: {str(error)[:LONGEST_TEXT]}") from None
+            raise Unavailable(
+                f"ClickHouse did not answer {function.__name__}: {secrets.without(str(error))[:LONGEST_TEXT]}"
+            ) from None
 
     return answer
 

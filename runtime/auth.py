@@ -2,9 +2,8 @@
 
 from agno.os.authz import Authorization
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runtime.problems import Problem
+from runtime.doorway import Doorway
 from runtime.settings import Settings
 
 # Their senders sign, each in its way: these routes need neither key nor token.
@@ -33,22 +32,7 @@ def authorization(settings: Settings) -> Authorization | bool:
     return Authorization(verification_keys=keys, jwks_file=settings.jwt_jwks_file, excluded_route_paths=SIGNED)
 
 
-def protect(app: FastAPI) -> None:
+def protect(app: FastAPI, settings: Settings) -> None:
     """Completes AgentOS' own protection. Call it before the app starts."""
     app.state.scope_mappings.update(SCOPES)
-    app.add_middleware(_AsciiCredentials)
-
-
-class _AsciiCredentials:
-    """agno 3.1.10 compares credentials with hmac.compare_digest as text, which raises on anything but ASCII: a 500."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            for name, value in scope["headers"]:
-                if name == b"authorization" and not value.isascii():
-                    await Problem(401, "the Authorization header must be ASCII").response()(scope, receive, send)
-                    return
-        await self._app(scope, receive, send)
+    app.add_middleware(Doorway, settings=settings)

@@ -21,6 +21,7 @@ from runtime.components import KINDS, Component, component
 from runtime.generation import PACKAGE, Generation, forget
 from runtime.sources import ENV, Node, NoDirectory, Sources, read
 from runtime.triggers import Trigger
+from telemetry import secrets
 
 log = logging.getLogger(__name__)
 
@@ -244,18 +245,20 @@ class Loader:
             del os.environ[name]
         values = dotenv_values(stream=StringIO(text))
         self._environment = {n: v for n, v in values.items() if v is not None and n not in os.environ}
+        secrets.remember(secrets.of(self._environment))
         os.environ.update(self._environment)
 
     def _fail(self, file: File, message: str, where: str | None = None) -> None:
-        failure = Failure(message, where)
+        failure = Failure(secrets.without(message), where)
         if failure != file.failure:
             rest = "its last good version serves" if file.serving is not None else "the other agents serve"
-            log.error("%s cannot be loaded; %s: %s%s", file.path, rest, f"{where}: " if where else "", message)
+            log.error("%s cannot be loaded; %s: %s%s", file.path, rest, f"{where}: " if where else "", failure.message)
             file.failure = failure
 
     def _note(self, path: Path, message: str) -> None:
-        log.warning("%s: %s", path, message)
-        self._others[path] = File(path, "", failure=Failure(message))
+        failure = Failure(secrets.without(message))
+        log.warning("%s: %s", path, failure.message)
+        self._others[path] = File(path, "", failure=failure)
 
 
 def _by_node(generation: Generation, fingerprints: Mapping[str, str]) -> dict[str, tuple[str, dict[str, ModuleType]]]:

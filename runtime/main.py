@@ -10,7 +10,7 @@ from agno.os.config import AuthorizationConfig
 from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 
-from runtime import admin, auth, clients, observability, problems, webhook_docs, webhooks
+from runtime import admin, auth, clients, observability, problems, replica, webhook_docs, webhooks
 from runtime.approvals import keeper as approvals
 from runtime.approvals import routes as approval_routes
 from runtime.context import Context
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings) -> FastAPI:
     """The AgentOS application with our routes. Loads the agents; starts nothing before its lifespan does."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.database_read_url)
     queue = Queue(settings.database_url, settings.queue_max_depth)
     registry = Registry(settings.agents_dir)
     clients.install()
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Around AgentOS' own. What begins last ends first: telemetry flushes when all else has ended.
         async with AsyncExitStack() as parts:
-            parts.callback(database.db_engine.dispose)
+            parts.callback(database.dispose)
             telemetry = pipeline.start(_telemetry(settings))
             parts.callback(telemetry.shutdown, FLUSH_SECONDS)
             recorder.install(telemetry)
@@ -105,7 +105,9 @@ def create_app(settings: Settings) -> FastAPI:
     registry.reload()
     agent_os.tickets = queue_config(settings, queue)
     app = with_worker(agent_os.get_app(), agent_os, registry, queue, settings)
-    auth.protect(app)
+    if settings.database_read_url:
+        app.add_middleware(replica.Pages)
+    auth.protect(app, settings)
     return app
 
 

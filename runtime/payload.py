@@ -48,11 +48,15 @@ def parse(body: bytes, content_type: str = "application/json") -> Body:
         raise Problem(415, f"the content type must be application/json, +json or {FORM}, not {given}")
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise Problem(415, f"the charset must be UTF-8, not {charset}")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise Problem(400, f"the body is not UTF-8: byte {error.start}") from error
+    text = _decoded(body)
     return _form(text) if form else _json(text)
+
+
+def loads(body: bytes) -> Any:
+    """JSON of any kind, which Postgres and Python's stack can take. Raises a Problem: 400 or 422."""
+    content = _content(_decoded(body))
+    check(content, "body")
+    return content
 
 
 def default(body: Body) -> Payload:
@@ -101,15 +105,26 @@ def check(value: Any, path: str, depth: int = 0) -> None:
             check(item, f"{path}[{number}]"[:200], depth + 1)
 
 
-def _json(text: str) -> Body:
+def _decoded(body: bytes) -> str:
     try:
-        content = _decoder.decode(text)
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"the body is not UTF-8: byte {error.start}") from error
+
+
+def _content(text: str) -> Any:
+    try:
+        return _decoder.decode(text)
     except RecursionError as error:
         raise Problem(422, f"the body is nested more than {MAX_DEPTH} levels deep", field="body") from error
     except json.JSONDecodeError as error:
         raise Problem(400, f"the body is not JSON: {error}") from error
     except ValueError as error:
         raise Problem(422, "the body contains a number that is too large", field="body") from error
+
+
+def _json(text: str) -> Body:
+    content = _content(text)
     if not isinstance(content, dict):
         raise Problem(422, f"the body must be a JSON object, not {_kind(content)}", field="body")
     if "\\u" in text or text.count("{") + text.count("[") > MAX_DEPTH:  # else there is nothing to find

@@ -3,27 +3,30 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from jwt import PyJWKSet, PyJWTError
 from jwt.algorithms import RSAAlgorithm
-from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from runtime import signatures, throttle
 from runtime.triggers import WEBHOOK
 from telemetry import prices
+from telemetry.configuration import Configuration, with_password
 
 
-class Settings(BaseSettings):
-    """Environment variables have the fields' names in capitals; a `.env` in the working directory is read too."""
-
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+class Settings(Configuration):
+    """What is secret may also be a file: telemetry.configuration."""
 
     database_url: str = Field(
         "postgresql://agents:agents@127.0.0.1:5432/agents",
         description="Postgres: sessions, runs, tickets, deliveries, spans.",
+    )
+    database_password: str | None = Field(None, description="The password, when DATABASE_URL has a user and none.")
+    database_read_url: str | None = Field(
+        None, description="A replica of it, for AgentOS' pages of sessions and traces. None: they read DATABASE_URL."
     )
     agents_dir: Path = Field(Path("agents"), description="Directory of agent files, loaded by path.")
     runtime_host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key.")
@@ -41,6 +44,10 @@ class Settings(BaseSettings):
     )
     webhook_rate: str = Field("1000/second", description="Deliveries that one source may send to this process.")
     webhook_max_bytes: int = Field(1_048_576, ge=1, description="Largest body of a webhook, in bytes.")
+    request_max_bytes: int = Field(
+        33_554_432, ge=1, description="Largest body of all else, uploads too, in bytes; without the key 1 MiB at most."
+    )
+    max_connections: int = Field(1000, ge=1, description="Connections that may be open; more are answered with 503.")
     delivery_retention_days: int = Field(7, ge=1, description="How long a delivery id is remembered.")
     queue_max_depth: int = Field(10_000, ge=1, description="Tickets that may wait; more are answered with 429.")
     run_concurrency: int = Field(8, ge=0, description="Runs executed at once by this process. 0: it executes none.")
@@ -83,8 +90,12 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(
         None, description="ClickHouse, in direct mode and to compare it with Postgres: http://user:password@host/otel."
     )
+    clickhouse_password: str | None = Field(None, description="The password, when CLICKHOUSE_URL has a user and none.")
     clickhouse_readonly_url: str | None = Field(
         None, description="ClickHouse as a user who may only read, for agents that look at the telemetry."
+    )
+    clickhouse_readonly_password: str | None = Field(
+        None, description="The password, when CLICKHOUSE_READONLY_URL has a user and none."
     )
     reconcile_seconds: int = Field(
         60, ge=0, description="How often ClickHouse's spans are compared with those in Postgres. 0: never."
@@ -140,6 +151,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"no keys can be read from {path}: {error}") from None
         return path
 
+    @field_validator("clickhouse_url", "clickhouse_readonly_url")
+    @classmethod
+    def _leads_to_clickhouse(cls, url: str | None) -> str | None:
+        if url is not None:
+            from telemetry.clickhouse.client import options_of  # memory that it costs only who uses it
+
+            options_of(url)
+        return url
+
     @field_validator("telemetry_prices")
     @classmethod
     def _has_prices(cls, path: str | None) -> str | None:
@@ -172,6 +192,18 @@ class Settings(BaseSettings):
                 raise ValueError("notices are signed: set APPROVAL_WEBHOOK_SECRET or WEBHOOK_SECRET")
             return url
         return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _have_passwords(self) -> Self:
+        self.database_url = with_password(self.database_url, self.database_password)
+        if self.database_read_url:
+            self.database_read_url = with_password(self.database_read_url, self.database_password)
+        if self.clickhouse_url:
+            self.clickhouse_url = with_password(self.clickhouse_url, self.clickhouse_password)
+        if self.clickhouse_readonly_url:
+            password = self.clickhouse_readonly_password
+            self.clickhouse_readonly_url = with_password(self.clickhouse_readonly_url, password)
+        return self
 
     @property
     def is_protected(self) -> bool:

@@ -12,6 +12,7 @@ from runtime import sql
 from runtime.connections import Connection, connect
 from runtime.group import Group
 from runtime.tickets import storable
+from telemetry import secrets
 
 _SQL = sql.load("tickets")
 
@@ -34,7 +35,7 @@ class Settlement:
     def row(self, n: int) -> dict[str, Any]:
         row = {"id": self.id, "n": n, "status": self.status, "worker": self.worker, "attempt": self.attempt}
         if self.error is not None or self.delay:
-            row |= {"error": storable(self.error or ""), "delay": self.delay}
+            row |= {"error": storable(secrets.without(self.error or "")), "delay": self.delay}
         if self.was is not None:
             row |= {"was": self.was, "keep_error": self.keep_error}
         return row

@@ -53,7 +53,7 @@ def _responses(ok: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
                 404: "There is nothing of this name; `nearest` is what may have been meant.",
                 409: "The delivery's id was used for another body, or for another agent; `run_id` is its run.",
                 413: "The body is larger than WEBHOOK_MAX_BYTES.",
-                415: "The body is neither JSON nor a form.",
+                415: "The body is neither JSON nor a form, or it is compressed.",
                 422: "The body, or a field of it, cannot be taken; `field` says which.",
                 429: "The queue is full, or the source sends more than WEBHOOK_RATE.",
                 503: "Postgres is away: nothing was accepted.",

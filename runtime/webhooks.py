@@ -107,6 +107,8 @@ class _Caller:
         delivery_id = context.signatures.verify(self.source, self.headers, body)
         self.span.attributes[semconv.DELIVERY_ID] = delivery_id
         context.throttle.count(self.source)
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise Problem(415, "the body must not be encoded: a few bytes could become gigabytes")
         parsed = payload.parse(body, self.headers.get("content-type", ""))
         if self.to_component:
             run = routing.to_component(context.registry, self.name, delivery_id, self.headers, parsed)

@@ -1,4 +1,4 @@
-"""Single services without a supervisor, for tests and benchmarks: free ports, and a directory that goes with them."""
+"""Single services without a supervisor: for a restore, and with a directory that goes with them for tests."""
 
 import os
 import shutil

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from stack.backup import backup, restore
 from stack.demo import demo
 from stack.doctor import examine, render
 from stack.errors import StackError
@@ -171,6 +172,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
 
 
+app.command()(backup)
+app.command()(restore)
 # after the commands that keep the stack, those that use it
 app.command()(demo)
 app.command()(replay)

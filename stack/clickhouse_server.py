@@ -1,8 +1,9 @@
 """The ClickHouse server out of the chdb-core wheel: `python -m stack.clickhouse_server DIR`.
 
-DIR holds config.xml and users.xml (stack.clickhouse.prepare writes them) and gets the data. The engine in the
-wheel is a whole ClickHouse, and since 2026 its `SYSTEM START LISTEN` opens the HTTP and native ports. chDB's
-public API does not pass that statement on, its private `_chdb.query` does: hence the pinned wheel and the checks.
+DIR holds config.xml, users.xml and, in environment.json, the variables that they take (stack.clickhouse.prepare writes
+all three), and gets the data. The engine in the wheel is a whole ClickHouse, and since 2026 its `SYSTEM START LISTEN`
+opens the HTTP and native ports. chDB's public API does not pass that statement on, its private `_chdb.query` does:
+hence the pinned wheel and the checks.
 
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 the server failed, 2 it could not start as asked (usage, ports,
 lock), 3 the wheel has no server that we know how to start.
@@ -11,17 +12,18 @@ lock), 3 the wheel has no server that we know how to start.
 import faulthandler
 import fcntl
 import importlib.metadata
+import json
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PORTS = ("CLICKHOUSE_HTTP_PORT", "CLICKHOUSE_TCP_PORT")
 VERIFIED = "26.9.0"  # the chdb-core that the tests ran against
 START_SECONDS = 60.0  # attaching a large database takes a while: 10 million spans took 2.5 s
 STOP_SECONDS = 1.0  # for running queries to end; what is acknowledged is on disk already
@@ -51,7 +53,8 @@ def main() -> None:
 
 def serve(directory: Path) -> int:
     """Runs the server on `directory` until a signal; returns the exit code."""
-    ports = read_ports(directory / "config.xml")
+    environment = read_environment(directory / "environment.json")
+    ports = [int(environment[name]) for name in PORTS]
     _lock = take_lock(directory / "lock")
     for port in ports:
         require_free(port)
@@ -72,6 +75,7 @@ def serve(directory: Path) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    os.environ.update(environment)
     os.chdir(directory)  # where the engine looks for config.xml
     errors: list[str] = []
     engine = threading.Thread(target=run, args=(query, directory, hold, errors), daemon=True)
@@ -117,14 +121,16 @@ def release(hold: Path) -> None:
     os.close(fifo)
 
 
-def read_ports(config: Path) -> list[int]:
+def read_environment(path: Path) -> dict[str, str]:
     try:
-        root = ElementTree.parse(config).getroot()
-        return [int(root.findtext(name) or "") for name in ("http_port", "tcp_port")]
+        environment = {name: str(value) for name, value in dict(json.loads(path.read_text())).items()}
+        if any(not environment[name].isdecimal() for name in PORTS):
+            raise ValueError("a port is a number")
     except FileNotFoundError:
-        raise StartError(2, f"{config} is missing; stack.clickhouse.prepare() writes it") from None
-    except (ElementTree.ParseError, ValueError) as error:
-        raise StartError(2, f"{config} has no usable http_port and tcp_port: {error}") from None
+        raise StartError(2, f"{path} is missing; stack.clickhouse.prepare() writes it") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise StartError(2, f"{path} has no usable {' and '.join(PORTS)}: {error}") from None
+    return environment
 
 
 def take_lock(path: Path) -> Any:

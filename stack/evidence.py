@@ -59,7 +59,7 @@ class Evidence:
     clickhouse_doubled: Counter[str] = field(default_factory=Counter)  # span id -> rows that a reader sees, if > 1
     clickhouse_raw_extra: int = 0  # rows that the engine has yet to merge away; no reader sees them
     phoenix: Counter[str] | None = None
-    kills: list[datetime] = field(default_factory=list)  # when the runtime ended without being asked to
+    kills: list[datetime] = field(default_factory=list)  # when the runtime ended without being asked to, or was saved
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Stores:
     phoenix_api_key: str = ""
     service: str = "agent-runtime"
     logs: Path | None = None
+    restored: str = ""  # what was on its way at that moment is not in the backup that was restored
 
     @classmethod
     def of(cls, home: Home) -> "Stores":
@@ -83,11 +84,14 @@ class Stores:
             phoenix_url=home.phoenix_url if home.state.phoenix else None,
             phoenix_api_key=home.phoenix_api_key,
             logs=home.logs,
+            restored=home.state.restored,
         )
 
     def read(self, since: datetime) -> Evidence:
         """Everything that began at `since` or later. Raises StoreDown."""
         evidence = Evidence(since, kills=list(kills(self.logs)) if self.logs else [])
+        if self.restored:
+            evidence.kills.append(datetime.fromisoformat(self.restored))
         # Postgres first: it is asked for what must be elsewhere, and what comes later is only more
         self._read_postgres(evidence)
         self._read_clickhouse(evidence)

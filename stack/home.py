@@ -52,6 +52,7 @@ class State:
     mode_reason: str = ""  # why direct
     collector: str = ""  # path of the collector binary
     phoenix: bool = True
+    restored: str = ""  # the moment (ISO 8601) at which what was last restored had been saved
     runtime_migrated: str = ""  # stack.services.runtime_version of the last migration
 
 

@@ -76,6 +76,14 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         values={"outcome": OUTCOMES},
     ),
     Instrument(
+        "agno.http.refused",
+        "counter",
+        "{request}",
+        "Requests refused before a route saw them: too large, too slow, too many, or no HTTP.",
+        ("reason",),
+        values={"reason": ("head", "body", "slow", "connections", "malformed")},
+    ),
+    Instrument(
         "agno.dedup.decisions",
         "counter",
         "{decision}",

@@ -38,8 +38,8 @@ def spans(settings: Settings) -> dict[str, Make]:
     if not environment.is_exported("traces"):
         pass
     elif settings.mode == "collector":
-        if environment.uses_http("traces"):
-            environment.tls("traces")  # a mistake in it ends the start of the runtime, not of each exporter's process
+        environment.uses_http("traces")
+        environment.tls("traces")  # a mistake in them ends the start of the runtime, not of each exporter's process
         ways["collector"] = lambda: _collector(settings.otlp_endpoint)
     else:
         ways["clickhouse"] = lambda: _clickhouse(settings.clickhouse_url or "")

@@ -4,7 +4,6 @@ Who logs pays for the text and the ids; all else is done in the thread that send
 """
 
 import logging
-import re
 import traceback
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.util.types import AnyValue
 
-from telemetry import runs, semconv
+from telemetry import runs, secrets, semconv
 
 LONGEST = 8_192  # characters of a text; of a stack trace the last ones, since the error stands at its end
 
@@ -27,12 +26,6 @@ _SEVERITIES = (
     (logging.WARNING, SeverityNumber.WARN, "WARN"),
     (logging.INFO, SeverityNumber.INFO, "INFO"),
     (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
-)
-# Clients log the addresses that they ask, and a password or a key may be part of them.
-_SECRETS = (
-    (re.compile(r"://[^/@\s]*@"), "://"),
-    (re.compile(r"(?i)([?&;](?:[a-z_-]*key|[a-z_]*token|password|secret|sig(?:nature)?)=)[^&\s'\"<>)]+"), r"\1***"),
-    (re.compile(r"(?i)\b(bearer )[a-z0-9._~+/=-]{8,}"), r"\1***"),
 )
 
 
@@ -71,7 +64,7 @@ def entry_of(record: logging.LogRecord) -> Entry:
 
 
 def readable(entry: Entry, resource: Resource) -> ReadableLogRecord:
-    """The entry as the exporters take it, without the secrets that are known by their form."""
+    """The entry as the exporters take it, without secrets: clients log the addresses that they ask, and more."""
     number, severity = _severity(entry.level)
     function, path, line = entry.where
     attributes: dict[str, AnyValue] = {
@@ -96,13 +89,6 @@ def readable(entry: Entry, resource: Resource) -> ReadableLogRecord:
     return ReadableLogRecord(record, resource, InstrumentationScope(entry.logger))
 
 
-def without_secrets(text: str) -> str:
-    """Without the passwords, keys and tokens of addresses, and without bearer tokens."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
 def _body(record: logging.LogRecord) -> str:
     try:
         return _cut(record.getMessage())
@@ -119,15 +105,19 @@ def _error(record: logging.LogRecord) -> tuple[str, str, str]:
         message = f"(it cannot be shown: {type(failed).__name__})"
     # a console handler has made the text of it already
     stack = record.exc_text or "".join(traceback.format_exception(error))
-    return kind.__name__ if kind else "", message, stack.rstrip("\n")[-LONGEST:]
+    stack = stack.rstrip("\n")
+    return kind.__name__ if kind else "", message, stack if len(stack) <= LONGEST else secrets.hide(stack)[-LONGEST:]
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text) - LONGEST} more characters)"
+    if len(text) <= LONGEST:
+        return text
+    text = secrets.hide(text)  # now: half of one would not be known again
+    return f"{text[:LONGEST]}... ({len(text) - LONGEST} more characters)"
 
 
 def _clean(text: str) -> str:
-    return without_secrets(text.encode("utf-8", "replace").decode())  # half a surrogate would make the batch unsendable
+    return secrets.without(text.encode("utf-8", "replace").decode())  # half a surrogate would make the batch unsendable
 
 
 def _severity(level: int) -> tuple[SeverityNumber, str]:

@@ -47,7 +47,10 @@ def http(signal: Signal) -> tuple[dict[str, str], float, bool]:
 
 
 def tls(signal: Signal) -> ssl.SSLContext | bool:
-    """For httpx: trusts CERTIFICATE, shows CLIENT_CERTIFICATE. Raises ValueError for a file that is none of them."""
+    """For httpx: trusts CERTIFICATE, shows CLIENT_CERTIFICATE. Raises ValueError for a file that is none of them.
+
+    Over gRPC the SDK's exporters read the same; a file that they cannot read they would leave out and go on.
+    """
     trusted, own, key = (_of(name, signal, "") for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
     if not (trusted or own):
         return True

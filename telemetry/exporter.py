@@ -22,7 +22,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from telemetry import destinations, wire
+from telemetry import destinations, secrets, wire
 from telemetry.buffer import Buffer, Limits
 from telemetry.content import Content, load
 from telemetry.fitting import Fitted, fitted
@@ -152,7 +152,9 @@ class Exporter:
                 if kind == "stop":
                     deadline: float = rest[0]
                     return deadline
-                if kind == "flush":
+                if kind == "secrets":
+                    secrets.remember(*rest)
+                elif kind == "flush":
                     for way in self._ways.values():
                         way.flush()
                 else:
@@ -194,6 +196,8 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # they were blocked for the time until now
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    secrets.guard_console()
     descriptor, page, parent = map(int, sys.argv[1:])
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     exporter = Exporter(Connection(descriptor), page)

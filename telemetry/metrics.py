@@ -74,6 +74,9 @@ class Instruments:
         self._add("agno.webhook.requests", 1, (agent_id, source, outcome))
         self._record("agno.webhook.duration", seconds, (agent_id, outcome))
 
+    def request_refused(self, reason: str) -> None:
+        self._add("agno.http.refused", 1, (reason,))
+
     def dedup_decided(self, source: str, decision: str) -> None:
         self._add("agno.dedup.decisions", 1, (source, decision))
 

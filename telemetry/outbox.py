@@ -15,7 +15,7 @@ from dataclasses import asdict, astuple
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from telemetry import wire
+from telemetry import secrets, wire
 from telemetry.batch import Batch
 from telemetry.buffer import LAST_RETRY, Limits
 from telemetry.ledger import Ledger
@@ -191,6 +191,7 @@ class Outbox(Ledger):
     def _hand_over(self, process: Process) -> None:
         """Until the process is gone, or told to stop."""
         process.send(*self._setup)
+        known: tuple[str, ...] = ()
         with self._changed:
             self._unsent = deque(self._kept.values())
         sent = 0
@@ -201,6 +202,9 @@ class Outbox(Ledger):
                 flushing, stop_at = self._flush_due and not batch, self._stop_at if self._all_packed else None
                 if flushing:
                     self._flush_due = False
+            if known is not secrets.known():  # there are more: an agent's .env
+                known = secrets.known()
+                process.send("secrets", known)
             if batch is not None:
                 if batch.number > sent:  # it may have been packed while all that was kept began to be sent again
                     process.send(*batch.message())

@@ -16,8 +16,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracerProvider, Span
 
-from telemetry import content, environment, logs, metrics, prices, semconv
-from telemetry.entries import without_secrets
+from telemetry import content, environment, logs, metrics, prices, secrets, semconv
 from telemetry.exposition import Exposition
 from telemetry.histograms import Exported, Scraped
 from telemetry.request import RequestSpans
@@ -177,7 +176,7 @@ def _at_once(calls: Iterable[Callable[[], None]], deadline: float) -> None:
 
 def _without_secrets(error: str | None) -> str | None:
     """Clients put the address that they failed at into their errors, and a password may be part of it."""
-    return error and without_secrets(error)[:500]
+    return error and secrets.without(error)[:500]
 
 
 def _after_fork() -> None:

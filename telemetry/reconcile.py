@@ -17,11 +17,10 @@ from typing import Any, Final
 import psycopg
 from psycopg.types.json import Jsonb
 
-from telemetry import windows
+from telemetry import secrets, windows
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
 from telemetry.comparison import Comparison, Found
-from telemetry.entries import without_secrets
 from telemetry.metrics import Instruments
 
 DELAY: Final = timedelta(seconds=60)  # younger spans may be on their way
@@ -221,7 +220,7 @@ class Background:
                 if self._last_error is None:
                     log.warning("spans cannot be compared: %s", type(error).__name__)
                 said = (str(error).splitlines() or [""])[0]
-                self._last_error = f"{type(error).__name__}: {without_secrets(said)[:300]}"
+                self._last_error = f"{type(error).__name__}: {secrets.without(said)[:300]}"
                 continue
             if found is not None and found.missing:
                 log.warning("ClickHouse lacked %d spans; %d were sent again", found.missing, found.replayed)

@@ -29,7 +29,7 @@ is a counter. Histograms have exemplars: the newest trace in each bucket. Durati
 costs in US dollars. `gen_ai.*` are of OpenTelemetry's GenAI conventions, which are in development.
 """
 _GROUPS = {
-    "Webhooks": ("agno.webhook.", "agno.dedup."),
+    "Webhooks and other requests": ("agno.webhook.", "agno.dedup.", "agno.http."),
     "The queue": ("agno.queue.",),
     "Agents, teams, workflows": (
         *("agno.agent.", "agno.agents.", "agno.approval"),

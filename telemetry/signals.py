@@ -43,6 +43,7 @@ def choose(settings: Settings) -> Signals:
 def _metrics(settings: Settings) -> MetricExporter:
     if settings.mode == "direct":
         return _DirectMetrics(DirectWriter(settings.clickhouse_url or ""))
+    environment.tls("metrics")
     endpoint = environment.endpoint("metrics", settings.otlp_endpoint)
     return HttpMetrics(endpoint) if environment.uses_http("metrics") else OTLPMetricExporter(endpoint)
 
@@ -51,6 +52,7 @@ def _logs(settings: Settings) -> tuple[SendLogs, Close]:
     if settings.mode == "direct":
         writer = DirectWriter(settings.clickhouse_url or "")  # not that of metrics: clients are not shared by threads
         return writer.write_logs, writer.close
+    environment.tls("logs")
     endpoint = environment.endpoint("logs", settings.otlp_endpoint)
     exporter = HttpLogs(endpoint) if environment.uses_http("logs") else OTLPLogExporter(endpoint)
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from telemetry import encode
+from telemetry import encode, secrets, semconv
 from telemetry.content import Content
 from telemetry.span import LiveSpan, Record
 
@@ -22,6 +22,8 @@ _SCALARS = frozenset({str, int, float, bool, bytes, NoneType})
 _KINDS = {kind.value: kind for kind in SpanKind}
 _STATUSES = {code.value: code for code in StatusCode}
 _NO_STATE = TraceState()
+_SERVER = SpanKind.SERVER.value
+INPUT, OUTPUT = semconv.INPUT_VALUE, "output.value"
 EVERYTHING = Content()
 
 
@@ -42,8 +44,13 @@ def pack(spans: Sequence[ReadableSpan | LiveSpan]) -> bytes:
 
 
 def unpack(message: bytes, resource: Resource, content: Content = EVERYTHING) -> list[ReadableSpan]:
-    """What was recorded of runs and calls becomes attributes here; `content` says how much of what they said."""
+    """What was recorded of runs and calls becomes attributes here; `content` says how much of what they said.
+
+    Known secrets are hidden, whatever says them; and in errors what looks like one.
+    """
     described, rows = marshal.loads(message)
+    if secrets.are_in(message):
+        rows = secrets.hide_all(rows)
     scopes = [InstrumentationScope(*scope) if scope else None for scope in described]
     return [_span(resource, content, scopes, *row) for row in rows]
 
@@ -121,13 +128,19 @@ def _span(
     if record:
         attributes = {**_recorded(record, content), **attributes}
         description = content(description) if description else None
+    elif kind == _SERVER and INPUT in attributes:  # a webhook's
+        attributes = _requested(attributes, content)
+    if description:
+        description = secrets.without(description)
+        if isinstance(said := attributes.get(OUTPUT), str):  # of what failed it is the error
+            attributes = {**attributes, OUTPUT: secrets.without(said)}
     return ReadableSpan(
         name,
         _made_context(context),
         _made_context(parent),
         resource,
         _bounded(attributes, dropped_attributes),
-        _listed([Event(e, _bounded(its, n), at) for e, at, its, n in events or ()], dropped_events),
+        _listed([Event(e, _bounded(_described(its), n), at) for e, at, its, n in events or ()], dropped_events),
         _listed([Link(_made_context(to), _bounded(its, n)) for to, its, n in links or ()], dropped_links),  # type: ignore[arg-type]
         _KINDS[kind],
         status=Status(_STATUSES[status], description),
@@ -135,6 +148,17 @@ def _span(
         end_time=end_time,
         instrumentation_scope=scopes[scope],
     )
+
+
+def _requested(attributes: dict[str, Any], content: Content) -> dict[str, Any]:
+    shown = content(attributes[INPUT])
+    rest = {key: value for key, value in attributes.items() if key != INPUT}
+    return rest if shown is None else {**rest, INPUT: shown}
+
+
+def _described(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Of an event: those are errors, nearly always."""
+    return {key: secrets.without(value) if isinstance(value, str) else value for key, value in attributes.items()}
 
 
 def _recorded(record: Record, content: Content) -> dict[str, Any]:

@@ -211,6 +211,17 @@ PANELS = (
         width=12,
         empty="No approval was decided in this time.",
     ),
+    timeseries(
+        "Refused before a route saw them, per minute",
+        "Requests, webhooks among them, whose head or body is too large, that came too slowly, or that were no HTTP; "
+        "and connections beyond MAX_CONNECTIONS.",
+        sql.rate("agno.http.refused", "reason", "reason"),
+        unit="short",
+        by="reason",
+        bars=True,
+        width=24,
+        empty="None was in this time.",
+    ),
 )
 
 

@@ -9,20 +9,23 @@ from dashboards.viewer.app import create_app, make_server
 from dashboards.viewer.boards import BoardError
 from dashboards.viewer.rules import RulesError
 from dashboards.viewer.settings import Settings
+from telemetry import secrets
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    secrets.guard_console()
     try:
         settings = Settings()
+        secrets.remember(secrets.of(settings.model_dump()))
         app = create_app(settings)
     except ValidationError as error:
         for wrong in error.errors():
             print(f"{str(wrong['loc'][0]).upper()}: {wrong['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         raise SystemExit(2) from None
     except (BoardError, RulesError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(secrets.without(f"Error: {error}"), file=sys.stderr)
         raise SystemExit(2) from None
     make_server(app, settings).run()
 

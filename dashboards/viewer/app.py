@@ -23,6 +23,9 @@ from dashboards.viewer.routes import api
 from dashboards.viewer.settings import Settings
 from dashboards.viewer.watch import Watch
 
+HEAD_BYTES = 65_536  # a panel's parameters are in its address: parameters.MOST_CHARACTERS, escaped
+MOST_CONNECTIONS = 200
+
 
 def create_app(settings: Settings, *, dashboards: Path = boards.GENERATED, alerts: Path = rules.COMMITTED) -> FastAPI:
     """Raises BoardError, RulesError or OSError. Alerts are evaluated while the app's lifespan lasts."""
@@ -65,6 +68,10 @@ def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
             access_log=False,
             log_config=None,
             server_header=False,
+            http="h11",  # bounds what it keeps of a head; what the page costs is its queries
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            ws="none",
+            limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=5,
         )
     )

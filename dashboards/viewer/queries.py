@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from dashboards.viewer.problems import Problem
+from telemetry import secrets
 from telemetry.clickhouse.client import connect
 
 AT_ONCE = 6  # a page asks for all its panels at once; the rest wait here, not in ClickHouse
@@ -109,7 +110,7 @@ def _with_times(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _explained(error: ClickHouseError, limits: Limits) -> QueryError:
     code = getattr(error, "code", None)
-    said = _SERVER.sub("", str(error)).strip()[:500]
+    said = secrets.without(_SERVER.sub("", str(error)).strip())[:500]
     if code in _TIMEOUTS:
         hint = "a shorter time range, or a longer interval"
         return QueryError(Problem(504, f"the query took longer than {limits.seconds:g} s", hint=hint))

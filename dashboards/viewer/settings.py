@@ -1,19 +1,24 @@
 """Every setting of the page, out of the environment or `.env`. docs/dashboards.md lists them."""
 
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from telemetry import secrets
+from telemetry.clickhouse.client import options_of
+from telemetry.configuration import Configuration, with_password
 
 
-class Settings(BaseSettings):
-    """Environment variables have the fields' names in capitals; a `.env` in the working directory is read too."""
-
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+class Settings(Configuration):
+    """What is secret may also be a file: telemetry.configuration."""
 
     clickhouse_readonly_url: str = Field(
         description="ClickHouse with a user that may only read: http://user:password@host:8123/otel."
+    )
+    clickhouse_readonly_password: str | None = Field(
+        None, description="The password, when CLICKHOUSE_READONLY_URL has a user and none."
     )
     phoenix_url: str | None = Field(None, description="Phoenix, for links to traces.")
     runtime_url: str | None = Field(None, description="The runtime, for links to runs.")
@@ -32,8 +37,8 @@ class Settings(BaseSettings):
         "clickhouse_readonly_url", "phoenix_url", "runtime_url", "grafana_url", "dashboards_url", "alert_webhook_url"
     )
     @classmethod
-    def _is_url(cls, url: str | None) -> str | None:
-        """Links are shown on the page: nothing but http and https is one."""
+    def _is_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Links are shown on the page: nothing but http and https is one, and no password."""
         if url is None:
             return None
         try:
@@ -43,7 +48,19 @@ class Settings(BaseSettings):
             usable = False
         if not usable or any(c.isspace() for c in url):
             raise ValueError("write it as https://host/path")
-        return url.rstrip("/")
+        asked = info.field_name in ("clickhouse_readonly_url", "alert_webhook_url")
+        return (url if asked else secrets.address(url)).rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_password(self) -> Self:
+        self.clickhouse_readonly_url = with_password(self.clickhouse_readonly_url, self.clickhouse_readonly_password)
+        return self
+
+    @field_validator("clickhouse_readonly_url")
+    @classmethod
+    def _leads_to_clickhouse(cls, url: str) -> str:
+        options_of(url)
+        return url
 
     @property
     def base(self) -> str:

@@ -19,6 +19,7 @@ from runtime.approvals.records import Records
 from runtime.approvals.store import Decision, Notice, Store
 from runtime.connections import UNAVAILABLE
 from runtime.settings import Settings
+from telemetry import secrets
 from telemetry.pipeline import Telemetry
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def start(
     Raises RuntimeError when agno changed under us.
     """
     url, secret = settings.approval_webhook_url, settings.approval_webhook_secret or settings.webhook_secret
-    base_url = settings.public_url or f"http://{settings.runtime_host}:{settings.runtime_port}"
+    base_url = secrets.address(settings.public_url or "") or f"http://{settings.runtime_host}:{settings.runtime_port}"
     store = Store(settings.database_url, settings.approval_timeout_seconds, base_url, notify=url is not None)
     records.install(store)
     measure(store, telemetry)

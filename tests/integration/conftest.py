@@ -38,6 +38,13 @@ def stack_home() -> Iterator[Home]:
         yield home
 
 
+@pytest.fixture
+def own_home() -> Iterator[Home]:
+    """A home of the test's own, for services that it kills."""
+    with temporary_home() as home:
+        yield home
+
+
 @pytest.fixture(scope="session")
 def postgres_server(stack_home: Home) -> Iterator[Home]:
     embedded.prepare(stack_home)

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from stack.clickhouse import READER_ROWS, command, prepare
+from stack.clickhouse import command, prepare
 from stack.ports import find_free
 from telemetry.clickhouse.client import connect
 from telemetry.clickhouse.direct import DirectWriter
@@ -162,7 +162,7 @@ def test_the_readers_limits_hold_and_may_be_lowered(clickhouse: ClickHouse) -> N
     url = clickhouse.readonly_url
     slow = "SELECT sum(sleepEachRow(0.1)) FROM numbers(100) SETTINGS max_execution_time = 0.5, max_block_size = 1"
     assert "TIMEOUT_EXCEEDED" in refused(url, slow)
-    assert "TOO_MANY_ROWS_OR_BYTES" in refused(url, f"SELECT * FROM numbers({READER_ROWS} * 2) FORMAT Null")
+    assert "TOO_MANY_ROWS_OR_BYTES" in refused(url, "SELECT * FROM numbers(2000000) FORMAT Null")
     greedy = "SELECT length(groupArray(number)) FROM numbers(1000000000)"
     assert "MEMORY_LIMIT_EXCEEDED" in refused(url, greedy)
     for name in ("max_execution_time", "max_memory_usage", "max_result_rows"):
@@ -380,6 +380,6 @@ def test_files_with_secrets_are_the_owners(tmp_path: Path) -> None:
     for _ in range(2):
         prepare(directory, http_port=1, tcp_port=2, otel_password="open sesame", readonly_password="b")
     assert directory.stat().st_mode & 0o777 == 0o700
-    for name in ("users.xml", "config.xml"):
+    for name in ("users.xml", "config.xml", "users.d/launcher.xml", "environment.json"):
         assert (directory / name).stat().st_mode & 0o777 == 0o600
         assert "open sesame" not in (directory / name).read_text()

@@ -18,9 +18,9 @@ from stack.alone import temporary_home
 from telemetry import pipeline, recorder, semconv
 from telemetry.fitting import SPAN_BYTES
 from telemetry.pipeline import Settings, Telemetry
+from tests.integration.collectors import collecting, toward
 from tests.integration.conftest import ClickHouse
 from tests.integration.runtimes import until
-from tests.integration.test_stack_collector import collecting, toward
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -70,7 +70,8 @@ SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 NOW = time.time_ns()  # not a fixed time: what is older than the retention is dropped at once
 
 RESOURCE = Resource(
-    {"service.name": "awkward ä", "n": 5, "list": ["a", "b"]}, schema_url="https://opentelemetry.io/schemas/1.40.0"
+    {"service.name": "awkward ä", "deployment.environment.name": "test", "n": 5, "list": ["a", "b"]},
+    schema_url="https://opentelemetry.io/schemas/1.40.0",
 )
 
 

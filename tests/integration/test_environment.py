@@ -9,24 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from telemetry import environment, pipeline
 from telemetry.pipeline import Settings, Telemetry
+from tests.integration.certificates import Authority
 from tests.integration.runtimes import until
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
@@ -137,17 +131,15 @@ def test_over_https_with_certificates_of_ones_own(
     """Server and client each show one; the authority is nobody else's."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # with which requests, in the SDK, overrules the SDK's own
         monkeypatch.delenv(name, raising=False)
-    server, client = certified(tmp_path, "server"), certified(tmp_path, "client")
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client[0])
-    tls.verify_mode = ssl.CERT_REQUIRED
-    tls.load_cert_chain(*server)
-    with receiving(tls) as https:
+    server, clients = Authority(tmp_path), Authority(tmp_path, "clients")
+    certificate, key = clients.issue("client")
+    with receiving(server.server(clients=clients.certificate)) as https:
         telemetry = start(
             https.url,
             OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
-            OTEL_EXPORTER_OTLP_CERTIFICATE=str(server[0]),
-            OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=str(client[0]),
-            OTEL_EXPORTER_OTLP_CLIENT_KEY=str(client[1]),
+            OTEL_EXPORTER_OTLP_CERTIFICATE=str(server.certificate),
+            OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=str(certificate),
+            OTEL_EXPORTER_OTLP_CLIENT_KEY=str(key),
             OTEL_METRIC_EXPORT_INTERVAL="300",
         )
         telemetry.tracer.start_span("span").end()
@@ -156,30 +148,21 @@ def test_over_https_with_certificates_of_ones_own(
         until(lambda: len(https.messages) == 3, 30)
 
 
-@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"])
-def test_a_certificate_that_is_not_there_ends_the_start(start: Start, name: str) -> None:
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
+    ],
+)
+def test_a_certificate_that_is_not_there_ends_the_start(start: Start, name: str, protocol: str) -> None:
     before = {*threading.enumerate(), *logging.getLogger().handlers}
     with pytest.raises(ValueError, match=r"OTLP_..._CERTIFICATE \(/nowhere.pem\) cannot be used: .*No such file"):
-        start(OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", **{name: "/nowhere.pem"})
+        start(OTEL_EXPORTER_OTLP_PROTOCOL=protocol, **{name: "/nowhere.pem"})
     assert {*threading.enumerate(), *logging.getLogger().handlers} <= before, "something was left running"
-
-
-def certified(directory: Path, name: str) -> tuple[Path, Path]:
-    """Files of a certificate that signs itself, and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(named, named, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = directory / f"{name}.pem", directory / f"{name}.key"
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return files
 
 
 def test_a_signal_of_its_own_has_an_address_of_its_own(start: Start, http: Received) -> None:

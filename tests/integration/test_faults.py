@@ -10,11 +10,11 @@ from telemetry import destinations
 from telemetry.buffer import Limits
 from telemetry.outbox import Outbox
 from telemetry.settings import Settings
+from tests.integration.collectors import collecting, toward
 from tests.integration.conftest import ClickHouse
 from tests.integration.runtimes import until
 from tests.integration.test_direct import RESOURCE
 from tests.integration.test_exporter import many
-from tests.integration.test_stack_collector import collecting, toward
 
 pytestmark = pytest.mark.timeout(180)
 SPANS = 2000

@@ -82,6 +82,7 @@ def test_every_attribute_is_of_the_catalogue_and_bounded(runtime: Runtime) -> No
     empty = {i["name"] for i in found if not i["values"]}
     assert empty <= {
         *(
+            "agno.http.refused",
             "agno.agents.reloads",
             "agno.queue.dead_letters",
             "agno.approvals.pending",

@@ -10,7 +10,7 @@ import pytest
 from stack import phoenix
 from stack.alone import running, temporary_home
 from stack.home import Home
-from tests.integration.test_stack_collector import Collector, send
+from tests.integration.collectors import Collector, send
 
 pytestmark = pytest.mark.timeout(240)  # Phoenix alone takes half a minute to start
 

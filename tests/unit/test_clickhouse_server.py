@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from stack import clickhouse_server
-from stack.clickhouse_server import VERIFIED, StartError, explain, find_entry_point, read_ports
+from stack.clickhouse_server import VERIFIED, StartError, explain, find_entry_point, read_environment
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +36,11 @@ def test_the_pinned_wheel_is_the_verified_one() -> None:
     assert f'"chdb-core=={VERIFIED}"' in project.read_text()
 
 
-@pytest.mark.parametrize("text", ["", "<clickhouse/>", "<clickhouse><http_port>x</http_port></clickhouse>"])
-def test_an_unusable_configuration_is_named(tmp_path: Path, text: str) -> None:
-    config = tmp_path / "config.xml"
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"CLICKHOUSE_HTTP_PORT": "x", "CLICKHOUSE_TCP_PORT": 9000}'])
+def test_an_unusable_environment_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "environment.json"
     with pytest.raises(StartError, match="is missing"):
-        read_ports(config)
-    config.write_text(text)
-    with pytest.raises(StartError, match="no usable http_port and tcp_port"):
-        read_ports(config)
+        read_environment(file)
+    file.write_text(text)
+    with pytest.raises(StartError, match="no usable CLICKHOUSE_HTTP_PORT and CLICKHOUSE_TCP_PORT"):
+        read_environment(file)

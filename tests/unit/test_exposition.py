@@ -26,6 +26,7 @@ def everything(recorded: Recorded) -> Exposition:
     fill(recorded, AWKWARD)
     i.run_finished("flow", "Flow", "workflow", "error", 700.0, "ValueError")
     i.webhook_answered("support", "webhook", "accepted", 0.01)
+    i.request_refused("body")
     i.dedup_decided("webhook", "miss")
     i.ticket_waited("support", 0.0)
     i.ticket_given_up("support")

@@ -7,7 +7,9 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from runtime.settings import Settings
+from telemetry.clickhouse.settings import Settings as ClickHouse
 
+FIELDS = ClickHouse.model_fields | Settings.model_fields
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
@@ -22,12 +24,15 @@ def listed() -> dict[str, str]:
 
 
 def test_the_example_lists_exactly_the_settings() -> None:
-    assert list(listed()) == [name.upper() for name in Settings.model_fields]
+    assert len(listed()) == len(FIELDS) and set(listed()) == {name.upper() for name in FIELDS}
+    for each in (Settings, ClickHouse):
+        own = [name.upper() for name in each.model_fields]
+        assert [name for name in listed() if name in own] == own, "in their order"
 
 
 def test_the_example_shows_the_defaults() -> None:
     for name, value in listed().items():
-        default = Settings.model_fields[name.lower()].default
+        default = FIELDS[name.lower()].default
         assert value == ("" if default is None else str(default)), name
 
 
@@ -40,7 +45,7 @@ def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    assert all(field.description for field in Settings.model_fields.values())
+    assert all(field.description for field in FIELDS.values())
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,8 @@ def test_every_setting_says_what_it_is() -> None:
         ("runtime_port", "70000"),
         ("telemetry_mode", "loud"),
         ("telemetry_prices", "/nowhere.toml"),
+        ("clickhouse_url", "https://h/otel?ca_cert=/nowhere.pem"),
+        ("clickhouse_readonly_url", "tcp://h/otel"),
     ],
 )
 def test_what_cannot_work_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +70,13 @@ def test_what_cannot_work_is_told(name: str, value: str, monkeypatch: pytest.Mon
 def test_what_protects() -> None:
     assert not Settings(_env_file=None).is_protected
     assert Settings(_env_file=None, os_security_key="k").is_protected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("clickhouse_retention_days", "0"), ("clickhouse_rollup_days", "4000"), ("clickhouse_cluster", "a b")],
+)
+def test_what_clickhouse_cannot_be_told_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(ValidationError, match=name):
+        ClickHouse(_env_file=None)

