@@ -11,6 +11,6 @@ def phoenix(settings: Settings, trace_id: str) -> str | None:
 
 
 def dashboard(settings: Settings, run_id: str) -> str | None:
-    """The run on its dashboard, where there are any; `run_id` is fit for an address."""
+    """The run on its dashboard, of Grafana or of the page, where there are any; `run_id` is fit for an address."""
     url = settings.dashboards_url
-    return f"{secrets.address(url).rstrip('/')}/dashboards/run?var-run_id={run_id}" if url else None
+    return f"{secrets.address(url).rstrip('/')}/d/run?var-run_id={run_id}" if url else None

@@ -24,10 +24,10 @@ class Settings(Configuration):
         "postgresql://agents:agents@127.0.0.1:5432/agents",
         description="Postgres: sessions, runs, tickets, deliveries, spans.",
     )
-    database_password: str | None = Field(None, description="The password, when DATABASE_URL has a user and none.")
     database_read_url: str | None = Field(
         None, description="A replica of it, for AgentOS' pages of sessions and traces. None: they read DATABASE_URL."
     )
+    database_password: str | None = Field(None, description="The password of both, where the address has none.")
     agents_dir: Path = Field(Path("agents"), description="Directory of agent files, loaded by path.")
     runtime_host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs a key.")
     runtime_port: int = Field(7777, ge=0, le=65535, description="Port to listen on.")
@@ -105,7 +105,7 @@ class Settings(Configuration):
     telemetry_prices: str | None = Field(
         None, description="A TOML file of models' prices, which win over the table's. None: only the table's."
     )
-    dashboards_url: str | None = Field(None, description="The dashboards, for links.")
+    dashboards_url: str | None = Field(None, description="The dashboards, of Grafana or of the page, for links.")
 
     model: str | None = Field(None, description="Model of the sample agents, such as openai:gpt-5. None: offline.")
     openai_api_key: str | None = Field(None, description="Key of OpenAI or of what OPENAI_BASE_URL names.")

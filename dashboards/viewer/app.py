@@ -23,7 +23,7 @@ from dashboards.viewer.routes import api
 from dashboards.viewer.settings import Settings
 from dashboards.viewer.watch import Watch
 
-HEAD_BYTES = 65_536  # a panel's parameters are in its address: parameters.MOST_CHARACTERS, escaped
+HEAD_BYTES = 262_144  # a panel's parameters are in its address: parameters.MOST_CHARACTERS, twelve bytes each
 MOST_CONNECTIONS = 200
 
 

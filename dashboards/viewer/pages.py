@@ -4,6 +4,7 @@ import re
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from markdown_it import MarkdownIt
@@ -57,6 +58,11 @@ def pages(context: Context) -> APIRouter:
         if name not in SHOWN or not path.exists():
             raise Problem(404, "there is no such document")
         return HTMLResponse(_FRAME.format(title=escape(name.capitalize()), body=rendered(path.read_text())))
+
+    @router.get("/d/{uid}")
+    async def as_in_grafana(uid: str, request: Request) -> Response:
+        """Who links a dashboard need not know which of the two shows it."""
+        return RedirectResponse(f"/dashboards/{quote(uid, safe='')}?{request.url.query}", 307)
 
     @router.get("/dashboards/{uid}")
     def page(uid: str, request: Request) -> Response:

@@ -206,6 +206,13 @@ def test_a_webhook_becomes_a_run_that_is_in_both_stores(stack: Stack) -> None:
         )
 
 
+def test_the_collector_wants_the_token(stack: Stack) -> None:
+    url = f"http://127.0.0.1:{stack.home.ports['otlp_http']}/v1/traces"
+    token = {"authorization": f"Bearer {stack.secret('otlp_token')}"}
+    assert httpx.post(url, json={}).status_code == 401
+    assert httpx.post(url, json={}, headers=token).status_code == 200
+
+
 @pytest.mark.parametrize("source", ["grafana", "alertmanager"])
 def test_alerts_prove_themselves(stack: Stack, source: str) -> None:
     """What comes with the secret is looked at."""

@@ -241,7 +241,7 @@ def test_where_a_run_is(runtime: Runtime) -> None:
     done = runtime.ticket(first["run_id"])
     assert done["status"] == "completed" and 2 <= done["duration_seconds"] < 10
     assert done["accepted_at"] < done["started_at"] < done["finished_at"]
-    assert done["links"]["dashboard"] == f"https://dashboards.example/dashboards/run?var-run_id={first['run_id']}"
+    assert done["links"]["dashboard"] == f"https://dashboards.example/d/run?var-run_id={first['run_id']}"
     for name in ("run", "session", "trace"):
         assert runtime.get(done["links"][name]).is_success, name
 

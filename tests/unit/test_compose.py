@@ -103,7 +103,7 @@ def test_the_runtime_knows_what_it_is_given(model: dict[str, Any]) -> None:
 
 def test_the_collector_knows_what_it_is_given(model: dict[str, Any]) -> None:
     known = set(re.findall(r"\$\{env:(\w+)", (PROJECT / "otel-collector.yaml").read_text()))
-    assert given(model, "collector") <= known | {"OTLP_AUTH", "OTLP_BEARER_TOKEN", "DEPLOYMENT_ENVIRONMENT"}
+    assert given(model, "collector") <= known
 
 
 def test_clickhouse_gets_what_its_files_take(model: dict[str, Any]) -> None:
