@@ -69,7 +69,9 @@ class Stack:
         return done.stdout
 
     def services(self) -> dict[str, dict[str, Any]]:
-        return {line["name"]: line for line in json.loads(self.run("status", "--json").stdout)["services"]}
+        status = json.loads(self.run("status", "--json").stdout)
+        assert status["running"], status
+        return {line["name"]: line for line in status["services"]}
 
     def postgres(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.home.database_url) as connection:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Stack]:
-    with stack() as it:
+    with stack(STACK_MODE="collector") as it:  # where none can be had, it says why
         said = it.must("up", "--detach", "--timings", timeout=800)
         home = it.home
         for url in (

@@ -26,6 +26,7 @@ from stack.process import PROJECT
 from telemetry.clickhouse.client import connect
 from tests.integration.runtimes import signed, until
 from tests.validators import compose_model
+from tests.validators.tools import UV
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -103,9 +104,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             else:
                 shutil.copy(PROJECT / name, directory)
     (sync,) = re.findall(r"uv (sync .*)$", dockerfile, re.MULTILINE)
-    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    argv = [uv, *sync.split(), "--python", sys.executable]
+    argv = [UV, *sync.split(), "--python", sys.executable]
     done = subprocess.run(argv, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return directory

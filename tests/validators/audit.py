@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.validators.tools import UV
+
 PROJECT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agent-telemetry-stack" / "audit"
 DAY = 86_400
@@ -33,7 +35,7 @@ def main(arguments: Iterable[str] = ()) -> int:
     today = datetime.now(UTC).date()
     ignored = [f"--ignore={id}" for id, (until, _) in ALLOWED.items() if today <= until]
     command = [
-        "uv",
+        UV,
         "audit",
         "--locked",
         "--preview-features=audit-command,json-output",

