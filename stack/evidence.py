@@ -68,7 +68,6 @@ class Stores:
 
     database_url: str
     clickhouse_url: str
-    clickhouse_raw_url: str
     phoenix_url: str | None = None
     phoenix_api_key: str = ""
     service: str = "agent-runtime"
@@ -79,8 +78,7 @@ class Stores:
     def of(cls, home: Home) -> "Stores":
         return cls(
             database_url=home.database_url,
-            clickhouse_url=home.clickhouse_readonly_url,
-            clickhouse_raw_url=home.clickhouse_url,
+            clickhouse_url=home.clickhouse_url,
             phoenix_url=home.phoenix_url if home.state.phoenix else None,
             phoenix_api_key=home.phoenix_api_key,
             logs=home.logs,
@@ -121,7 +119,7 @@ class Stores:
             evidence.clickhouse[span_id] = Span(run_id, attempt, status, *times)
             if rows > 1:
                 evidence.clickhouse_doubled[span_id] = rows
-        for (extra,) in _clickhouse(self.clickhouse_raw_url, _CLICKHOUSE_RAW, parameters):
+        for (extra,) in _clickhouse(self.clickhouse_url, _CLICKHOUSE_RAW, parameters):
             evidence.clickhouse_raw_extra = extra
 
     def _read_phoenix(self, since: datetime) -> Counter[str]:
@@ -166,6 +164,9 @@ FROM agno.agno_spans
 WHERE start_time::timestamptz >= %s
 """.encode()
 
+# What readers see (deploy/clickhouse/users.xml), for a user whose answers may have more than a million rows.
+SEEN = "final = 1, do_not_merge_across_partitions_select_final = 1"
+
 _CLICKHOUSE_SPANS = f"""
 SELECT SpanId, any(SpanAttributes['{semconv.RUN_ID}']),
        any(toUInt32OrZero(SpanAttributes['{semconv.RUN_ATTEMPT}'])),
@@ -175,6 +176,7 @@ SELECT SpanId, any(SpanAttributes['{semconv.RUN_ID}']),
 FROM otel_traces
 WHERE ServiceName = {{service:String}} AND Timestamp >= toDateTime64({{since:Float64}}, 6)
 GROUP BY SpanId
+SETTINGS {SEEN}
 """
 
 _CLICKHOUSE_RAW = """

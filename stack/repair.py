@@ -39,7 +39,7 @@ class Repair:
 
 def repair(stores: Stores, since: datetime, patience: float = PATIENCE) -> Repair:
     """Compares what began at `since` or later. Raises StoreDown, or StackError while the runtime does the same."""
-    reconciler = Reconciler(stores.database_url, stores.clickhouse_raw_url, stores.service)
+    reconciler = Reconciler(stores.database_url, stores.clickhouse_url, stores.service)
     try:
         found = reconciler.repair(since - MARGIN, DELAY, patience)
     except psycopg.Error as error:

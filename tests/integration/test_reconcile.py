@@ -327,7 +327,7 @@ def test_stack_verify_repairs(world: World) -> None:
     batch = spans(10, age=200)
     world.postgres(batch)
     world.write([*batch[:4], *spans(1, age=100)])
-    stores = Stores(world.database_url, world.clickhouse.readonly_url, world.clickhouse.otel_url)
+    stores = Stores(world.database_url, world.clickhouse.otel_url)
     since = datetime.now(UTC) - timedelta(hours=1)
     line = {line.name: line for line in compare(stores.read(since)).lines}["Postgres spans in ClickHouse"]
     assert len(line.missing) == 6
@@ -346,7 +346,7 @@ def test_stack_verify_repairs(world: World) -> None:
         with pytest.raises(StackError, match="comparing the same stores"):
             repair(stores, since, patience=0.2)
     with pytest.raises(StoreDown, match=r"^ClickHouse cannot be repaired"):
-        repair(replace(stores, clickhouse_raw_url="http://otel:x@127.0.0.1:1/otel"), since)
+        repair(replace(stores, clickhouse_url="http://otel:x@127.0.0.1:1/otel"), since)
     with pytest.raises(StoreDown, match=r"^Postgres cannot be read"):
         repair(replace(stores, database_url="postgresql://agents:x@127.0.0.1:1/agents"), since)
 

@@ -73,7 +73,7 @@ class World:
 
 @pytest.fixture
 def world(postgres: str, clickhouse: Any, tmp_path: Path) -> Any:
-    stores = Stores(postgres, clickhouse.readonly_url, clickhouse.otel_url, logs=tmp_path)
+    stores = Stores(postgres, clickhouse.otel_url, logs=tmp_path)
     with psycopg.connect(postgres, autocommit=True) as database:
         database.execute(TABLES)
         world = World(stores, database, clickhouse)
