@@ -43,7 +43,7 @@ compose-down: ## stop what compose-up started; the data stays in volumes
 test: check ## check, then every test; the first time the collector is built, which takes minutes
 	$(UV) run python -m stack.collector_build
 	$(UV) run python -m tests.integration.telemetrygen
-	$(UV) run pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(VALIDATORS:%=--ignore=%) $(ARGS)
+	$(UV) run pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(VALIDATORS:%=--ignore=%) $(ARGS)
 
 check: $(BOOTSTRAP) ## what is cheap: lock file, format, lint, types, import rules, validators, known vulnerabilities
 	$(UV) sync --locked

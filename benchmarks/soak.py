@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import clickhouse_connect
@@ -81,12 +82,13 @@ def run(arguments: argparse.Namespace) -> Iterator[Figure]:
         over = threading.Event()
         sending = threading.Thread(target=send_webhooks, args=(client, port, over))
         sending.start()
+        since, lost = datetime.now(UTC), load.state()["lost"]  # the ramp ends where spans are lost
         try:
             yield from measure(home, load, processes, port, rate, minutes * 60)
         finally:
             over.set()
             sending.join()
-        yield from agreement(home, load, port)
+        yield from agreement(home, load, port, since, lost)
 
 
 def ramp(load: Load, seconds: float) -> int:
@@ -160,8 +162,8 @@ def _sample(home: Home, load: Load, processes: dict[str, psutil.Process], port: 
 _PARTS = "SELECT table, count() AS parts FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table"
 
 
-def agreement(home: Home, load: Load, port: int) -> Iterator[Figure]:
-    """Span by span: what the one store has and the other has not, once no more arrive."""
+def agreement(home: Home, load: Load, port: int, since: datetime, lost: int) -> Iterator[Figure]:
+    """Span by span: what the one store has and the other has not, once no more arrive; of those since the ramp."""
     began = time.monotonic()
     while time.monotonic() - began < DRAIN_SECONDS:
         telemetry = httpx.get(f"http://127.0.0.1:{port}/api/telemetry", trust_env=False).json()
@@ -169,10 +171,10 @@ def agreement(home: Home, load: Load, port: int) -> Iterator[Figure]:
             break
         time.sleep(0.5)
     made = load.state()
-    here, there = in_postgres(home), in_clickhouse(home)
+    here, there = in_postgres(home, since), in_clickhouse(home, since)
     while here.keys() != there.keys() and time.monotonic() - began < DRAIN_SECONDS:
         time.sleep(2)
-        here, there = in_postgres(home), in_clickhouse(home)
+        here, there = in_postgres(home, since), in_clickhouse(home, since)
 
     def figure(name: str, value: float) -> Figure:
         return Figure("soak", name, value, "span", len(here))
@@ -181,7 +183,7 @@ def agreement(home: Home, load: Load, port: int) -> Iterator[Figure]:
     yield figure("missing_in_clickhouse", len(here.keys() - there.keys()))
     yield figure("missing_in_postgres", len(there.keys() - here.keys()))
     yield figure("doubled_in_clickhouse", sum(there.values()) - len(there))
-    yield figure("lost_by_the_sender", made["lost"])
+    yield figure("lost_by_the_sender", made["lost"] - lost)
     yield figure("lost_by_the_runtime", sum(i["dropped"] + i["failed"] for i in telemetry.values()))
 
 

@@ -1,6 +1,7 @@
 """Which spans each store has, by id, and how often."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import clickhouse_connect
 import httpx
@@ -9,17 +10,22 @@ import psycopg
 from stack.evidence import SEEN
 from stack.home import Home
 
+ALL = datetime.fromtimestamp(0, UTC)
 
-def in_postgres(home: Home) -> Counter[str]:
+
+def in_postgres(home: Home, since: datetime = ALL) -> Counter[str]:
+    """Of the spans that began at `since` or later, as everywhere here."""
+    query = "SELECT span_id FROM agno.agno_spans WHERE start_time::timestamptz >= %s"
     with psycopg.connect(home.database_url) as connection:
-        return Counter(row[0] for row in connection.execute("SELECT span_id FROM agno.agno_spans"))
+        return Counter(row[0] for row in connection.execute(query, [since]))
 
 
-def in_clickhouse(home: Home) -> Counter[str]:
+def in_clickhouse(home: Home, since: datetime = ALL) -> Counter[str]:
     """As every reader sees them, and so every dashboard."""
     client = clickhouse_connect.get_client(dsn=home.clickhouse_url)
     try:
-        rows = client.query(f"SELECT SpanId, count() FROM otel_traces GROUP BY SpanId SETTINGS {SEEN}").result_rows
+        query = "SELECT SpanId, count() FROM otel_traces WHERE Timestamp >= {since:DateTime64(6)} GROUP BY SpanId"
+        rows = client.query(f"{query} SETTINGS {SEEN}", parameters={"since": since}).result_rows
     finally:
         client.close()
     return Counter(dict(rows))
