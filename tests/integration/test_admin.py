@@ -73,21 +73,25 @@ def test_nothing_without_the_key(admin: Admin, method: str, path: str) -> None:
 
 
 def test_a_reload_says_what_it_changed(admin: Admin) -> None:
-    (admin.agents / "two.py").write_text(AGENT.format(id="two"))
-    (admin.agents / "bad.py").write_text("import nothing_of_this_name\n")
-    answer = admin.post("/admin/reload")
-    done = answer.json()
-    assert answer.status_code == 200 and set(done) == {"added", "changed", "removed", "errors", "seconds"}
-    assert (done["added"], done["changed"], done["removed"]) == (["two"], [], [])
-    assert done["errors"]["bad.py"]["message"] == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
-    assert done["errors"]["bad.py"]["where"] == "bad.py:1"
-    assert admin.runtime.get("/agents/two").is_success
-    (admin.agents / "two.py").unlink()
-    (admin.agents / "bad.py").unlink()
-    (admin.agents / "one.py").write_text(AGENT.format(id="one") + "# changed\n")
-    done = admin.post("/admin/reload").json()
-    assert (done["added"], done["changed"], done["removed"], done["errors"]) == ([], ["one"], ["two"], {})
-    assert 0 < done["seconds"] < 5
+    one, two, bad = (admin.agents / name for name in ("one.py", "two.py", "bad.py"))
+    for attempt in range(1, 20):  # where the watcher was faster, there is nothing left to say
+        two.write_text(AGENT.format(id="two"))
+        bad.write_text("import nothing_of_this_name\n")
+        answer = admin.post("/admin/reload")
+        is_served = admin.runtime.get("/agents/two").is_success
+        two.unlink()
+        bad.unlink()
+        one.write_text(AGENT.format(id="one") + "# changed\n" * attempt)
+        came, went = answer.json(), admin.post("/admin/reload").json()
+        if came["added"] and went["changed"] and went["removed"]:
+            break
+    assert answer.status_code == 200 and set(came) == {"added", "changed", "removed", "errors", "seconds"}
+    assert (came["added"], came["changed"], came["removed"]) == (["two"], [], [])
+    assert came["errors"]["bad.py"]["message"] == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    assert came["errors"]["bad.py"]["where"] == "bad.py:1"
+    assert is_served
+    assert (went["added"], went["changed"], went["removed"], went["errors"]) == ([], ["one"], ["two"], {})
+    assert 0 < went["seconds"] < 5
     again = admin.post("/admin/reload").json()
     assert (again["added"], again["changed"], again["removed"]) == ([], [], [])
 
