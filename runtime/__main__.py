@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.settings import Settings, settings
 from telemetry import secrets
-from telemetry.configuration import export_secrets
+from telemetry.configuration import complaints, export_secrets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -93,8 +93,7 @@ def _settings() -> Settings:
         secrets.remember(secrets.of(os.environ) | secrets.of(current.model_dump()))
         return current
     except ValidationError as error:
-        for wrong in error.errors():
-            print(f"{str(wrong['loc'][0]).upper()}: {wrong['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        print(*complaints(error), sep="\n", file=sys.stderr)
         _fail("these settings cannot be used")
         raise AssertionError from error
 

@@ -3,22 +3,29 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from jwt import PyJWKSet, PyJWTError
 from jwt.algorithms import RSAAlgorithm
-from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from runtime import signatures, throttle
 from runtime.triggers import WEBHOOK
 from telemetry import prices
-from telemetry.configuration import Configuration, with_password
+from telemetry.configuration import Configuration
 
 
 class Settings(Configuration):
     """What is secret may also be a file: telemetry.configuration."""
+
+    PASSWORDS: ClassVar = {
+        "database_url": "database_password",
+        "database_read_url": "database_password",
+        "clickhouse_url": "clickhouse_password",
+        "clickhouse_readonly_url": "clickhouse_readonly_password",
+    }
 
     database_url: str = Field(
         "postgresql://agents:agents@127.0.0.1:5432/agents",
@@ -192,18 +199,6 @@ class Settings(Configuration):
                 raise ValueError("notices are signed: set APPROVAL_WEBHOOK_SECRET or WEBHOOK_SECRET")
             return url
         return url.rstrip("/")
-
-    @model_validator(mode="after")
-    def _have_passwords(self) -> Self:
-        self.database_url = with_password(self.database_url, self.database_password)
-        if self.database_read_url:
-            self.database_read_url = with_password(self.database_read_url, self.database_password)
-        if self.clickhouse_url:
-            self.clickhouse_url = with_password(self.clickhouse_url, self.clickhouse_password)
-        if self.clickhouse_readonly_url:
-            password = self.clickhouse_readonly_password
-            self.clickhouse_readonly_url = with_password(self.clickhouse_readonly_url, password)
-        return self
 
     @property
     def is_protected(self) -> bool:

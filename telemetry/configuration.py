@@ -1,9 +1,12 @@
 """Settings out of the environment, of `.env`, or of files of secrets; and addresses that get their passwords there."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar, Self
 from urllib.parse import quote, urlsplit
 
+from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
@@ -12,6 +15,8 @@ class Configuration(BaseSettings):
     """Environment variables have the fields' names in capitals. What is not there is looked for in `.env` in the
     working directory, then in the file of the field's name in SECRETS_DIR (/run/secrets). What is empty is not set.
     """
+
+    PASSWORDS: ClassVar[Mapping[str, str]] = {}  # of addresses among the settings: the setting that is the password
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -28,11 +33,29 @@ class Configuration(BaseSettings):
         files = [_Files(settings_cls, directory)] if directory.is_dir() else []
         return (init_settings, env_settings, dotenv_settings, *files)
 
+    @model_validator(mode="after")
+    def _addresses_have_passwords(self) -> Self:
+        for address, password in self.PASSWORDS.items():
+            if url := getattr(self, address):
+                try:
+                    setattr(self, address, with_password(url, getattr(self, password)))
+                except ValueError as error:
+                    raise ValueError(f"{address.upper()}: {error}") from None
+        return self
+
 
 class _Files(SecretsSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         value, key, is_complex = super().get_field_value(field, field_name)
         return value or None, key, is_complex
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What is wrong with settings, each as a line that begins with the variable."""
+    return [
+        ": ".join((*(str(name).upper() for name in wrong["loc"][:1]), wrong["msg"].removeprefix("Value error, ")))
+        for wrong in error.errors()
+    ]
 
 
 def secrets_directory() -> Path:

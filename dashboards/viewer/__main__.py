@@ -10,6 +10,7 @@ from dashboards.viewer.boards import BoardError
 from dashboards.viewer.rules import RulesError
 from dashboards.viewer.settings import Settings
 from telemetry import secrets
+from telemetry.configuration import complaints
 
 
 def main() -> None:
@@ -21,8 +22,7 @@ def main() -> None:
         secrets.remember(secrets.of(settings.model_dump()))
         app = create_app(settings)
     except ValidationError as error:
-        for wrong in error.errors():
-            print(f"{str(wrong['loc'][0]).upper()}: {wrong['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        print(*complaints(error), sep="\n", file=sys.stderr)
         raise SystemExit(2) from None
     except (BoardError, RulesError, OSError) as error:
         print(secrets.without(f"Error: {error}"), file=sys.stderr)

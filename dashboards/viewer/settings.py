@@ -1,18 +1,20 @@
 """Every setting of the page, out of the environment or `.env`. docs/dashboards.md lists them."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from telemetry import secrets
 from telemetry.clickhouse.client import options_of
-from telemetry.configuration import Configuration, with_password
+from telemetry.configuration import Configuration
 
 
 class Settings(Configuration):
     """What is secret may also be a file: telemetry.configuration."""
+
+    PASSWORDS: ClassVar = {"clickhouse_readonly_url": "clickhouse_readonly_password"}
 
     clickhouse_readonly_url: str = Field(
         description="ClickHouse with a user that may only read: http://user:password@host:8123/otel."
@@ -50,11 +52,6 @@ class Settings(Configuration):
             raise ValueError("write it as https://host/path")
         asked = info.field_name in ("clickhouse_readonly_url", "alert_webhook_url")
         return (url if asked else secrets.address(url)).rstrip("/")
-
-    @model_validator(mode="after")
-    def _has_password(self) -> Self:
-        self.clickhouse_readonly_url = with_password(self.clickhouse_readonly_url, self.clickhouse_readonly_password)
-        return self
 
     @field_validator("clickhouse_readonly_url")
     @classmethod

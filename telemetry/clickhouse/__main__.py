@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from telemetry import secrets
 from telemetry.clickhouse.migrate import MigrationError, migrate
 from telemetry.clickhouse.settings import Settings
+from telemetry.configuration import complaints
 
 
 def main() -> None:
@@ -21,13 +22,13 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        parser.error("; ".join(f"{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors()))
+        parser.error("; ".join(complaints(error)))
     secrets.remember(secrets.of(os.environ) | secrets.of(settings.model_dump()))
-    if settings.url is None:
+    if settings.clickhouse_url is None:
         parser.error("CLICKHOUSE_URL is not set (http://user:password@host:8123/database)")
     try:
         applied = migrate(
-            settings.url,
+            settings.clickhouse_url,
             retention_days=settings.clickhouse_retention_days,
             rollup_days=settings.clickhouse_rollup_days,
             cluster=settings.clickhouse_cluster,

@@ -1,12 +1,16 @@
 """The settings of `python -m telemetry.clickhouse migrate`. `.env.example` lists them."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from telemetry.clickhouse.migrate import RETENTION_DAYS, ROLLUP_DAYS
-from telemetry.configuration import Configuration, with_password
+from telemetry.configuration import Configuration
 
 
 class Settings(Configuration):
+    PASSWORDS: ClassVar = {"clickhouse_url": "clickhouse_password"}
+
     clickhouse_url: str | None = None
     clickhouse_password: str | None = None
     clickhouse_retention_days: int = Field(
@@ -23,7 +27,3 @@ class Settings(Configuration):
         pattern=r"^[\w.-]+$",
         description="A cluster of the servers' configuration, on all of which the tables are. None: one server.",
     )
-
-    @property
-    def url(self) -> str | None:
-        return with_password(self.clickhouse_url, self.clickhouse_password) if self.clickhouse_url else None

@@ -5,12 +5,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from dashboards.viewer.settings import Settings as ViewerSettings
 from runtime.settings import Settings
 from telemetry.clickhouse.settings import Settings as ClickHouse
-from telemetry.configuration import export_secrets, with_password
+from telemetry.configuration import complaints, export_secrets, with_password
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_addresses_get_their_passwords(secrets: Path, monkeypatch: pytest.Monkey
     assert found.clickhouse_url == "http://otel:clickhouse_password%2F%40%3A@clickhouse:8123/otel"
     readonly = "http://readonly:clickhouse_readonly_password%2F%40%3A@clickhouse:8123/otel"
     assert found.clickhouse_readonly_url == readonly == ViewerSettings().clickhouse_readonly_url
-    assert ClickHouse().url == found.clickhouse_url
+    assert ClickHouse().clickhouse_url == found.clickhouse_url
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,13 @@ def test_an_address_keeps_what_else_it_says() -> None:
     assert (parts.username, parts.password, parts.hostname, parts.port) == ("agents", "p", "::1", 5432)
     assert (parts.path, parts.query) == ("/agents", "sslmode=require")
     assert with_password("http://otel@host/otel", None) == "http://otel@host/otel"
+
+
+def test_an_address_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://agents@[::1/agents")
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert complaints(error.value) == ["DATABASE_URL: Invalid IPv6 URL"]
 
 
 def test_files_in_capitals_are_variables_for_everybody(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

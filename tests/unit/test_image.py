@@ -1,4 +1,4 @@
-"""The Dockerfile, and the scripts that containers begin with. What the image holds: tests/integration/test_image.py."""
+"""The Dockerfile, and the scripts that containers begin with. What the image holds: integration/test_compose.py."""
 
 import hashlib
 import os
