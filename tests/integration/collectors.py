@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from stack import collector
 from stack.alone import wait
 from stack.home import Home
 from tests.integration.conftest import ClickHouse
+from tests.servers import answering
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
@@ -199,14 +199,8 @@ def phoenix_that_is(behaviour: type[Slow] | None, port: int = 0) -> Iterator[str
     server = ThreadingHTTPServer(("127.0.0.1", port), behaviour)
     server.daemon_threads = True
     server.block_on_close = False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(server) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from telemetry import environment, pipeline
 from telemetry.pipeline import Settings, Telemetry
 from tests.integration.certificates import Authority
 from tests.integration.runtimes import until
+from tests.servers import answering
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
 MESSAGES = {
@@ -73,14 +74,8 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Received]:
     received.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with answering(server):
         yield received
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

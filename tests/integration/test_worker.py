@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from stack.process import PROJECT
 from tests.integration.conftest import fresh_database
 from tests.integration.runtimes import AGENTS, Runtime, until
 from tests.integration.worked import marked, marks, serving, statuses, working, write_agents
+from tests.servers import answering
 
 _TOOLS = """
 import os
@@ -107,12 +107,8 @@ def database(migrated_server: Home) -> Iterator[str]:
 def fake_openai() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeOpenAI)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(server) as port:
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 @pytest.fixture(scope="module")

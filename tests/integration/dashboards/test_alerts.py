@@ -25,6 +25,7 @@ from telemetry.clickhouse.client import connect
 from tests.integration.conftest import ClickHouse
 from tests.integration.dashboards.viewing import problem, viewing
 from tests.integration.runtimes import until
+from tests.servers import answering
 
 RULE: dict[str, Any] = {
     "name": "AgentDurationOverObjective",
@@ -82,15 +83,8 @@ def listening(receiver: Receiver) -> Iterator[None]:
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", receiver.port), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with answering(ThreadingHTTPServer(("127.0.0.1", receiver.port), Handler)):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
