@@ -212,7 +212,7 @@ async def test_no_step_of_the_loop_sees_half(served: Served) -> None:
 async def test_a_slow_import_stalls_nobody(served: Served) -> None:
     served.write(one=agent("one")).start()
     served.registry.serve_on(asyncio.get_running_loop())
-    served.write(slow=agent("slow", "import time; time.sleep(1.5)"))
+    served.write(slow=agent("slow", "import time; time.sleep(3)"))
     began = time.monotonic()
     reload = asyncio.get_running_loop().run_in_executor(None, served.registry.reload)
     longest = 0.0
@@ -221,7 +221,7 @@ async def test_a_slow_import_stalls_nobody(served: Served) -> None:
         assert await served.ids("/agents") in (["one"], ["one", "slow"])
         longest = max(longest, time.monotonic() - asked)
         await asyncio.sleep(0.01)
-    assert time.monotonic() - began >= 1.5 and longest < 1.2
+    assert time.monotonic() - began >= 3 and longest < 2.5
     assert await served.ids("/agents") == ["one", "slow"]
 
 

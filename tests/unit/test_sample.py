@@ -10,7 +10,9 @@ from telemetry.sample import Sample
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[[Callable[[], int]], Sample[int]]]:
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], int]], Sample[int]]]:
+    """Patient ones, for a busy machine; where patience is the matter, tests shorten it after their first value."""
+    monkeypatch.setattr(sample, "PATIENCE_SECONDS", 10.0)
     made: list[Sample[int]] = []
 
     def make(read: Callable[[], int]) -> Sample[int]:
@@ -78,11 +80,14 @@ def test_a_reading_that_hangs_holds_nobody_up_for_long(make: Make, monkeypatch: 
 
     found = make(read)
     assert found.get() == 7
+    monkeypatch.setattr(sample, "PATIENCE_SECONDS", 0.4)
     hangs.set()
     time.sleep(0.1)
     began = time.monotonic()
     assert [found.get() for _ in range(10)][-1] is None
     assert time.monotonic() - began < 5 * sample.PATIENCE_SECONDS
+    monkeypatch.setattr(sample, "PATIENCE_SECONDS", 10.0)
+    monkeypatch.setattr(sample, "HANG_SECONDS", 10.0)
     hangs.clear()
     go_on.set()
     time.sleep(0.1)
@@ -92,9 +97,10 @@ def test_a_reading_that_hangs_holds_nobody_up_for_long(make: Make, monkeypatch: 
 def test_what_is_old_is_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "KEEP_SECONDS", 0.1)
     monkeypatch.setattr(sample, "FRESH_SECONDS", 0.05)
-    found = make(lambda: time.sleep(0.5) or 7 if reads else reads.append(1) or 7)
+    found = make(lambda: time.sleep(2) or 7 if reads else reads.append(1) or 7)
     reads: list[int] = []
     assert found.get() == 7
+    monkeypatch.setattr(sample, "PATIENCE_SECONDS", 0.2)
     time.sleep(0.2)
     assert found.get() is None  # the next reading is merely slow, but the one before it is too old
 
@@ -103,10 +109,13 @@ def test_slow_readings_serve_those_who_ask_later(make: Make, monkeypatch: pytest
     monkeypatch.setattr(sample, "PATIENCE_SECONDS", 0.01)
 
     def read() -> int:
-        time.sleep(0.1)
+        go_on.wait(10)
         return 7
 
+    go_on = threading.Event()
     found = make(read)
     assert found.get() is None
+    go_on.set()
     time.sleep(0.2)
+    monkeypatch.setattr(sample, "PATIENCE_SECONDS", 10.0)
     assert found.get() == 7
