@@ -35,7 +35,6 @@ from tests.integration.conftest import ClickHouse
 from tests.integration.runtimes import until
 from tests.integration.test_direct import NESTED, dump
 
-NOW = time.time_ns()
 SECOND = 10**9
 NONE = timedelta(0)
 DISTINCT = {semconv.RUN_ID: "run", semconv.RUN_STATUS: "completed", semconv.OPERATION_NAME: "invoke_agent"}
@@ -48,8 +47,9 @@ def spans(count: int = 10, age: float = 600.0, service: str = "agent-runtime", *
     provider = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False, span_limits=limits)
     provider.add_span_processor(SimpleSpanProcessor(memory))
     tracer = provider.get_tracer("test", "1")
+    now = time.time_ns()
     for n in range(count):
-        at = NOW - int(age * SECOND) - 10 * (count - n) * SECOND
+        at = now - int(age * SECOND) - 10 * (count - n) * SECOND
         tracer.start_span(f"span {n % 3}", attributes={**DISTINCT, "n": n, **more}, start_time=at).end(at + SECOND // 2)
     return list(memory.get_finished_spans())
 
@@ -64,7 +64,7 @@ def awkward_spans() -> list[ReadableSpan]:
     sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
     remote = SpanContext(2**127 + 1, 2**63 + 5, True, sampled, TraceState([("vendor", "a"), ("other", "b")]))
     context = trace.set_span_in_context(trace.NonRecordingSpan(remote))
-    at = NOW - 600 * SECOND + 123_456_789
+    at = time.time_ns() - 600 * SECOND + 123_456_789
     links = [Link(remote, {"why": "because", "n": [1, 2], "minus zero": -0.0}), Link(SpanContext(7, 9, False))]
     root = tracer.start_span("root", context, SpanKind.SERVER, NESTED, links, at)
     root.add_event("first", {"a": 1.0, "not": float("nan"), "b": "x\x00y"}, timestamp=at + 1)

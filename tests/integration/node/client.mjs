@@ -53,7 +53,7 @@ report.readerDrop = await refusal(reader.command({ query: 'DROP TABLE node' }))
 const stop = new AbortController()
 const cancelled = refusal(
   reader.query({
-    query: 'SELECT sleepEachRow(0.1) FROM numbers(250) SETTINGS max_block_size = 1',
+    query: 'SELECT sum(sleepEachRow(0.1)) FROM numbers(250) SETTINGS max_block_size = 1', // nothing to send before its end
     query_id: 'node-cancelled',
     abort_signal: stop.signal,
   }).then((answer) => answer.text()),
