@@ -36,6 +36,14 @@ class Ticket:
 
 
 @dataclass(frozen=True)
+class Run:
+    """agno's row of a run: how it ended, and which attempt of its ticket began it (None: the row does not say)."""
+
+    status: str
+    attempt: int | None
+
+
+@dataclass(frozen=True)
 class Span:
     """`status` is that of a run's own span; empty for its calls and for the runs of members and steps."""
 
@@ -53,7 +61,7 @@ class Evidence:
     since: datetime
     deliveries: Counter[str] = field(default_factory=Counter)  # run id -> deliveries that name it
     tickets: dict[str, Ticket] = field(default_factory=dict)  # by run id
-    runs: dict[str, str] = field(default_factory=dict)  # run id -> status
+    runs: dict[str, Run] = field(default_factory=dict)  # by run id
     postgres: dict[str, Span] = field(default_factory=dict)  # by span id
     clickhouse: dict[str, Span] = field(default_factory=dict)
     clickhouse_doubled: Counter[str] = field(default_factory=Counter)  # span id -> rows that a reader sees, if > 1
@@ -105,7 +113,8 @@ class Stores:
                     evidence.deliveries[run_id] += 1
                 for run_id, status, attempt, created, ended in connection.execute(_TICKETS, [evidence.since]):
                     evidence.tickets[run_id] = Ticket(status, attempt, created, ended)
-                evidence.runs = dict(connection.execute(_RUNS, [list(evidence.tickets)]).fetchall())
+                for run_id, *values in connection.execute(_RUNS, [list(evidence.tickets)]):
+                    evidence.runs[run_id] = Run(*values)
                 for span_id, *values in connection.execute(_SPANS, [evidence.since - MARGIN]):
                     evidence.postgres[span_id] = Span(*values)
         except psycopg.Error as error:
@@ -152,7 +161,10 @@ _TICKETS = """
 SELECT id, status, attempt, created_at, completed_at FROM public.tickets WHERE created_at >= %s
 """
 
-_RUNS = "SELECT run_id, lower(status) FROM agno.agno_runs WHERE run_id = ANY(%s)"
+_RUNS = f"""
+SELECT run_id, lower(status), (run_data #>> '{{metadata, {semconv.TICKET_CONTEXT}, attempt}}')::int
+FROM agno.agno_runs WHERE run_id = ANY(%s)
+""".encode()
 
 _SPANS = f"""
 SELECT span_id, coalesce(attributes ->> '{semconv.RUN_ID}', ''),

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stack.evidence import Evidence, Span, StoreDown, Stores, Ticket
+from stack.evidence import Evidence, Run, Span, StoreDown, Stores, Ticket
 from stack.home import Home
 from stack.repair import Repair, repair
 from stack.replay import told
@@ -112,9 +112,9 @@ def _runs(evidence: Evidence) -> Line:
     ended = _ended(evidence)
     missing = [run_id for run_id in ended if run_id not in evidence.runs]
     unknown = [
-        f"{run_id} (ticket {ticket.status}, run {evidence.runs[run_id]})"
+        f"{run_id} (ticket {ticket.status}, run {evidence.runs[run_id].status})"
         for run_id, ticket in ended.items()
-        if evidence.runs.get(run_id, RUN_STATUS[ticket.status]) != RUN_STATUS[ticket.status]
+        if run_id in evidence.runs and evidence.runs[run_id].status != RUN_STATUS[ticket.status]
     ]
     found = len(ended) - len(missing) - len(unknown)
     return Line("runs as their ticket says", len(ended), found, missing, unknown=unknown)
@@ -136,21 +136,28 @@ def _run_spans(evidence: Evidence) -> Line:
         if any(span.status == wanted for span in own):
             line.found += 1
             line.allowed += max(0, ticket.attempt - len({span.attempt for span in own}))
-        elif _may_be_lost(evidence, ticket):
+        elif _may_be_lost(evidence, ticket, evidence.runs.get(run_id), own):
             line.allowed += 1
         else:
             line.missing.append(f"{run_id} ({ticket.status})")
     return line
 
 
-def _may_be_lost(evidence: Evidence, ticket: Ticket) -> bool:
-    """A run that never ran has no span, nor has one whose last second was the runtime's."""
+def _may_be_lost(evidence: Evidence, ticket: Ticket, run: Run | None, spans: list[Span]) -> bool:
+    """A run that never ran has no span, nor has one whose last second was the runtime's.
+
+    A runtime may be killed between the end of a run and that of its ticket: the next attempt only settles the ticket.
+    """
     if ticket.status == "cancelled" and ticket.attempt == 0:
         return True
     if ticket.ended is None:
         return False
-    if ticket.status == "failed" and any(ticket.created <= kill <= ticket.ended for kill in evidence.kills):
-        return True  # it was killed, and its last attempt was used up
+    if any(ticket.created <= kill <= ticket.ended for kill in evidence.kills):
+        if ticket.status == "failed":
+            return True  # it was killed, and its last attempt was used up
+        began = run.attempt if run is not None and run.attempt is not None else ticket.attempt
+        if began < ticket.attempt and began not in {span.attempt for span in spans}:
+            return True
     return _near_kill(evidence, ticket.ended)
 
 

@@ -96,6 +96,8 @@ def test_between_the_end_of_the_run_and_that_of_its_ticket(server: Runtime, work
     start_worker(worker)
     completed(server, run, 2)
     assert marked(agents, "tool").total() == before + 1
+    executed = "SELECT run_data #>> '{metadata, telemetry, attempt}' FROM agno.agno_runs WHERE run_id = %s"
+    assert server.query(executed, run) == [("1",)], "by this stack verify knows whose span may be lost"
 
 
 def test_paused(server: Runtime, worker: Runtime, agents: Path) -> None:

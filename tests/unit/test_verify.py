@@ -1,13 +1,13 @@
 """The comparison of `stack verify`: what it calls missing, doubled or unknown, and what it lets go."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from stack.evidence import Evidence, Span, Ticket, kills
+from stack.evidence import Evidence, Run, Span, Ticket, kills
 from stack.verify import Line, Report, compare, moment
 
 NOW = datetime(2026, 11, 21, 9, 30, 0, 250_000, UTC)
@@ -20,11 +20,14 @@ class World:
 
     evidence: Evidence = field(default_factory=lambda: Evidence(SINCE))
 
-    def run(self, run_id: str, ticket: str = "completed", status: str = "completed", attempt: int = 1) -> None:
+    def run(
+        self, run_id: str, ticket: str = "completed", status: str = "completed", attempt: int = 1, executed: int = 0
+    ) -> None:
+        """`executed`: the attempt of the run's row, if another one than its ticket's."""
         began = NOW.replace(microsecond=0)
         ended = began + timedelta(seconds=1) if ticket != "running" else None
         self.evidence.tickets[run_id] = Ticket(ticket, attempt, began, ended)
-        self.evidence.runs[run_id] = status
+        self.evidence.runs[run_id] = Run(status, executed or attempt)
         self.delivery(run_id)
 
     def delivery(self, run_id: str) -> None:
@@ -91,7 +94,7 @@ def test_a_ticket_that_does_not_end(world: World) -> None:
 
 
 def test_a_run_that_is_not_there_or_has_another_status(world: World) -> None:
-    world.evidence.runs["one"] = "error"
+    world.evidence.runs["one"] = Run("error", 1)
     assert [line.unknown for line in world.wrong()] == [["one (ticket completed, run error)"]]
     del world.evidence.runs["one"]
     assert [line.missing for line in world.wrong()] == [["one"]]
@@ -140,6 +143,21 @@ def test_a_run_that_ended_right_before_a_kill_may_lack_its_span(world: World) ->
     world.run("two")
     world.kill(at=1)
     assert world.report().ok
+
+
+def test_a_run_that_its_next_attempt_only_settled_may_lack_its_span(world: World) -> None:
+    """It had ended when its runtime was killed, and its ticket was settled when the lease had run out."""
+    world.run("two", attempt=2, executed=1)
+    world.evidence.tickets["two"] = replace(world.evidence.tickets["two"], ended=NOW + timedelta(seconds=30))
+    assert [line.missing for line in world.wrong()] == [["two (completed)"]], "nothing was killed"
+    world.kill(at=5)
+    report = world.report()
+    assert report.ok and sum(line.allowed for line in report.lines) == 1
+    world.span("paused", id="two", status="paused")
+    assert [line.missing for line in world.wrong()] == [["two (completed)"]], "it paused, and went on later"
+    del world.evidence.postgres["paused"], world.evidence.clickhouse["paused"]
+    world.evidence.runs["two"] = Run("completed", 2)
+    assert [line.missing for line in world.wrong()] == [["two (completed)"]], "the second attempt executed it"
 
 
 def test_a_span_that_a_reader_sees_twice(world: World) -> None:
