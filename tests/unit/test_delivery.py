@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from standardwebhooks import Webhook
 
 from stack.delivery import Receipt, Refused, Sender
 from stack.errors import StackError
+from tests.servers import answering
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 ACCEPTED = {"run_id": "r", "session_id": "s", "trace_id": "t", "decision": "new"}
@@ -46,13 +46,9 @@ def webhooks() -> Iterator[Webhooks]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    home = SimpleNamespace(runtime_url=f"http://127.0.0.1:{server.server_port}", webhook_secret=SECRET)
-    webhooks = Webhooks(home)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield webhooks
-    server.shutdown()
-    server.server_close()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        webhooks = Webhooks(SimpleNamespace(runtime_url=f"http://127.0.0.1:{port}", webhook_secret=SECRET))
+        yield webhooks
 
 
 def send(home: Any, patience: float = 10.0) -> tuple[Receipt, int]:
