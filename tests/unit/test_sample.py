@@ -107,8 +107,11 @@ def test_what_is_old_is_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_slow_readings_serve_those_who_ask_later(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(sample, "FRESH_SECONDS", 10.0)
+    calls: list[int] = []
 
     def read() -> int:
+        calls.append(1)
         go_on.wait(10)
         return 7
 
@@ -116,6 +119,5 @@ def test_slow_readings_serve_those_who_ask_later(make: Make, monkeypatch: pytest
     found = make(read)
     assert found.get() is None
     go_on.set()
-    time.sleep(0.2)
     monkeypatch.setattr(sample, "PATIENCE_SECONDS", 10.0)
-    assert found.get() == 7
+    assert found.get() == 7 and calls == [1]
