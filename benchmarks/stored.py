@@ -14,14 +14,14 @@ ALL = datetime.fromtimestamp(0, UTC)
 
 
 def in_postgres(home: Home, since: datetime = ALL) -> Counter[str]:
-    """Of the spans that began at `since` or later, as everywhere here."""
+    """Of the spans that began at `since` or later."""
     query = "SELECT span_id FROM agno.agno_spans WHERE start_time::timestamptz >= %s"
     with psycopg.connect(home.database_url) as connection:
         return Counter(row[0] for row in connection.execute(query, [since]))
 
 
 def in_clickhouse(home: Home, since: datetime = ALL) -> Counter[str]:
-    """As every reader sees them, and so every dashboard."""
+    """The same, as every reader sees them, and so every dashboard."""
     client = clickhouse_connect.get_client(dsn=home.clickhouse_url)
     try:
         query = "SELECT SpanId, count() FROM otel_traces WHERE Timestamp >= {since:DateTime64(6)} GROUP BY SpanId"
